@@ -1,0 +1,49 @@
+"""What makes an answer fit to be sent: how it is cleaned, and why one is refused and generated again.
+
+Knows nothing about how answers are generated or how often it is tried.
+"""
+
+import datetime as dt
+import re
+from enum import StrEnum
+
+from ohlora.clock import contradicts_calendar
+from ohlora.prompts import ANSWER_STOP
+
+LEFT_ON_READ = "(읽씹)"
+
+_LEFTOVERS = ("답변 종료", "(사용자", "요약")
+_INVISIBLE = re.compile(r"[\u200b-\u200f\u2060\ufeff]")
+_SPACES = re.compile(r"[\u00a0\u202f\u3000\s]+")
+_PARTICLES = (("오늘는", "오늘은"), ("내일는", "내일은"))
+
+
+class Refusal(StrEnum):
+    """Why an answer is generated again."""
+
+    EMPTY = "empty"
+    LEFTOVER_MARK = "leftover_mark"
+    LINK = "link"
+    CALENDAR = "calendar"
+
+
+def clean(text: str) -> str:
+    """``text`` up to its stop mark, without invisible or no-break spaces, with the two wrong particles mended."""
+    text = _INVISIBLE.sub("", text).split(ANSWER_STOP)[0]
+    text = _SPACES.sub(" ", text).strip()
+    for wrong, right in _PARTICLES:
+        text = text.replace(wrong, right)
+    return text
+
+
+def refusal(answer: str, now: dt.datetime) -> Refusal | None:
+    """Why a cleaned ``answer`` may not be sent at the user's local time ``now``, or None when it may (system.md §7)."""
+    if not answer:
+        return Refusal.EMPTY
+    if any(mark in answer for mark in _LEFTOVERS):
+        return Refusal.LEFTOVER_MARK
+    if "http" in answer.lower():
+        return Refusal.LINK
+    if contradicts_calendar(answer, now):
+        return Refusal.CALENDAR
+    return None
