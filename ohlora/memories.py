@@ -5,6 +5,7 @@ Knows nothing about where items are kept or which model embeds them. An item has
 """
 
 import datetime as dt
+import hashlib
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -98,6 +99,11 @@ def identity(key: str, date: dt.date | None) -> str:
         folded = _DAY_WORD.sub(f"{date.isoformat()}|", folded, count=1)
     folded = "".join(c for c in folded if c.isalnum() or c in "|-")
     return _PARTICLES.sub("", folded) or folded
+
+
+def item_id(key: str, date: dt.date | None) -> str:
+    """The id of an item, which follows from its identity: known before it is written, whoever else writes it meanwhile."""
+    return hashlib.blake2b(identity(key, date).encode(), digest_size=12).hexdigest()
 
 
 def embedding_texts(key: str, value: str, date: dt.date | None, today: dt.date) -> list[str]:

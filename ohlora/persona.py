@@ -46,8 +46,8 @@ ERRORS = {
         "That was a bit long for me: {tokens} tokens, and I can take {limit}. Please say it shorter.",
     ),
     "user_blocked": (
-        "{categories} 때문에 {until}까지 대화할 수 없어요. 잘못된 조치라고 생각하면 이의를 제기할 수 있어요.",
-        "You are blocked until {until} for: {categories}. If you think this is a mistake, you can appeal.",
+        "{named} 때문에 {until}까지 대화할 수 없어요. 잘못된 조치라고 생각하면 이의를 제기할 수 있어요.",
+        "You are blocked until {until} for: {named}. If you think this is a mistake, you can appeal.",
     ),
     "invalid_api_key": ("API 키가 올바르지 않아요. 키를 확인해 주세요.", "The API key is not valid. Check the key."),
     "not_permitted": (

@@ -1,0 +1,223 @@
+"""What an operator can set: the `args` of serve_config.yaml (AppConfig) and the `user_config` of each deployment.
+
+Knows nothing about Ray, models or GPUs; it says what a valid file is. Every field stands with its description, and an unknown
+field is an error, so that a typing mistake never passes silently.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from ohlora.ethics import EthicsPolicy
+from state.store import StoreSettings
+
+
+ROOT = Path(__file__).resolve().parent.parent  # relative paths of the file start here, wherever a replica runs
+
+
+class Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelRef(Settings):
+    """Where weights are: a Hugging Face repository id or a local folder, and a folder inside of it."""
+
+    path: str = Field(
+        min_length=1, description="Repository id such as kakaocorp/kanana-1.5-2.1b-base, or a local folder"
+    )
+    subfolder: str = Field("", description="Folder inside the repository, where the files are not at its top")
+    revision: str | None = Field(None, description="Branch, tag or commit of a repository; ignored for a local folder")
+
+    def __str__(self) -> str:
+        return f"{self.path}/{self.subfolder}" if self.subfolder else self.path
+
+
+def _ref(value: object) -> object:
+    """A plain string is a reference without a subfolder."""
+    return {"path": value} if isinstance(value, str) else value
+
+
+class GpuModel(Settings):
+    """What every model says about its place on a GPU."""
+
+    num_gpus: float = Field(
+        0.0, ge=0, description="Share of one GPU (0.25 is a quarter), or a whole number of GPUs; 0 is CPU"
+    )
+
+    @field_validator("num_gpus")
+    @classmethod
+    def _possible_share(cls, value: float) -> float:
+        if value > 1 and value != int(value):
+            raise ValueError(f"{value} is no possible share: use a part of one GPU up to 1, or a whole number of GPUs")
+        return value
+
+
+class LanguageModelConfig(GpuModel):
+    """One text generator: an engine, a base and the adapter of its task."""
+
+    engine: Literal["vllm", "transformers", "fake"] = Field(description="What runs it; fake echoes, for trying the API")
+    base: ModelRef = Field(description="Base model; wins over the base that the adapter's own config names")
+    adapter: ModelRef | None = Field(None, description="LoRA adapter of the task; null serves the base as it is")
+    dtype: Literal["float32", "bfloat16", "float16"] = Field("bfloat16", description="Type of weights while serving")
+    max_model_len: int = Field(256, ge=16, description="Longest prompt and output together, tokens")
+    max_num_seqs: int = Field(16, ge=1, description="Requests generated together at the most")
+    max_lora_rank: Literal[1, 8, 16, 32, 64, 128, 256, 320, 512] = Field(
+        64, description="Highest adapter rank (vLLM's steps)"
+    )
+    cpu_kv_cache_gib: float = Field(0.25, gt=0, description="vLLM on a CPU: memory for the KV cache, GiB")
+
+    _ref = field_validator("base", "adapter", mode="before")(_ref)
+
+
+class EncoderConfig(GpuModel):
+    """One sentence encoder."""
+
+    engine: Literal["sentence-transformers", "fake"] = Field("sentence-transformers", description="What runs it")
+    model: ModelRef = Field(description="Sentence-transformers folder or repository")
+
+    _ref = field_validator("model", mode="before")(_ref)
+
+
+class ModelsConfig(Settings):
+    """The models of one profile, by deployment."""
+
+    answer: LanguageModelConfig = Field(description="Answer deployment")
+    summary: LanguageModelConfig = Field(description="Summary deployment")
+    memory: LanguageModelConfig = Field(description="Memory deployment (extraction)")
+    pose: LanguageModelConfig = Field(description="Pose deployment")
+    memory_sbert: EncoderConfig = Field(description="MemorySBERT deployment (retrieval)")
+    ethics_sbert: EncoderConfig = Field(description="EthicsSBERT deployment")
+
+    def items(self) -> list[tuple[str, LanguageModelConfig | EncoderConfig]]:
+        return [(name, getattr(self, name)) for name in type(self).model_fields]
+
+
+class AppConfig(Settings):
+    """`args` of serve_config.yaml. A change here restarts the replicas."""
+
+    profile: Literal["auto", "cpu", "gpu"] = Field(
+        "auto", description="Which models to run: gpu where the cluster has GPUs, else cpu; or say which"
+    )
+    redis_url: str = Field(
+        "embedded",
+        description="embedded starts a redis-server for this machine; or redis://, rediss://, unix://, redis+sentinel://, redis+cluster://",
+    )
+    data_dir: str = Field("data", description="Folder for what must outlive a restart (the embedded Redis)")
+    store: StoreSettings = Field(default_factory=StoreSettings, description="How long and how much is kept")
+    cpu: ModelsConfig = Field(description="Models of the cpu profile; none of them may ask for a GPU")
+    gpu: ModelsConfig | None = Field(None, description="Models of the gpu profile, each with its share")
+
+    @model_validator(mode="after")
+    def _shares_fit_profiles(self) -> "AppConfig":
+        for name, model in self.cpu.items():
+            if model.num_gpus:
+                raise ValueError(
+                    f"cpu.{name}.num_gpus is {model.num_gpus}, but the cpu profile has no GPU: set it to 0"
+                )
+        if self.profile == "gpu" and self.gpu is None:
+            raise ValueError("profile is gpu, but there is no section gpu: add it, or set profile: cpu")
+        for name, model in self.gpu.items() if self.gpu else []:
+            if not model.num_gpus and model.engine != "fake":
+                raise ValueError(f"gpu.{name}.num_gpus is 0: give every model of the gpu profile its share")
+        return self
+
+    def models(self, profile: Literal["cpu", "gpu"]) -> ModelsConfig:
+        if profile == "cpu":
+            return self.cpu
+        if self.gpu is None:
+            raise ValueError("the gpu profile was asked for, but there is no section gpu: add it, or set profile: cpu")
+        return self.gpu
+
+
+class AnswerSettings(Settings):
+    """user_config of Answer."""
+
+    temperature: float = Field(0.6, ge=0, le=2, description="Sampling temperature; 0 is greedy")
+    max_total_tokens: int = Field(128, ge=2, description="Prompt and answer together, tokens")
+    gather_ms: int = Field(
+        30, ge=0, le=1000, description="Tokens after the first are gathered for this long and sent together"
+    )
+
+
+class GenerationSettings(Settings):
+    """user_config of Summary, Memory and Pose; the defaults differ by deployment (system.md §1)."""
+
+    temperature: float = Field(0.6, ge=0, le=2, description="Sampling temperature; 0 is greedy")
+    max_new_tokens: int = Field(64, ge=1, description="Output tokens at the most")
+
+
+class MemorySettings(GenerationSettings):
+    max_new_tokens: int = Field(24, ge=1, description="Output tokens at the most")
+    tries: int = Field(5, ge=1, le=10, description="Generations at the most until one has the exact format")
+
+
+class PoseSettings(GenerationSettings):
+    temperature: float = Field(1.0, ge=0, le=2, description="Sampling temperature; 0 is greedy")
+    max_new_tokens: int = Field(36, ge=1, description="Output tokens at the most")
+
+
+class Deadlines(Settings):
+    """How long each hop may take, seconds. What happens then: ethics and answer refuse the turn with a 503; memory search,
+    memory, summary and pose are left out, and the reply says so in `degraded`."""
+
+    ethics: float = Field(5.0, gt=0, description="EthicsSBERT")
+    memory_search: float = Field(5.0, gt=0, description="MemorySBERT")
+    answer: float = Field(30.0, gt=0, description="Each generation of an answer")
+    memory: float = Field(10.0, gt=0, description="Memory, all tries together")
+    pose: float = Field(5.0, gt=0, description="Pose")
+    summary: float = Field(5.0, gt=0, description="Summary")
+
+
+class ProfileSettings(Settings):
+    """Numbers that belong to the models of one profile: tokenisers and score scales differ."""
+
+    max_prompt_tokens: int = Field(
+        40, ge=1, description="A longer prompt is refused kindly; tokens of the answer model"
+    )
+    memory_threshold: float = Field(0.95, ge=-1, le=1, description="Lowest cosine at which a memory is used")
+    ethics_thresholds: dict[str, float] = Field(
+        default_factory=dict,
+        description="Lowest cosine that counts, by category key; what is missing stays at the policy's",
+    )
+
+
+class IngressSettings(Settings):
+    """user_config of Ingress: the rules of a turn, changed without a restart."""
+
+    default_timezone: str = Field("Asia/Seoul", description="Time zone of a user who says none (IANA name)")
+    answer_tries: int = Field(5, ge=1, le=20, description="Generations of an answer until one may be sent")
+    max_body_bytes: int = Field(65536, ge=1024, description="A larger request body is refused with 413")
+    deadlines_s: Deadlines = Field(default_factory=Deadlines, description="Seconds per hop")
+    ethics: EthicsPolicy = Field(default_factory=EthicsPolicy, description="Categories, ladders and conditions")
+    cpu: ProfileSettings = Field(default_factory=ProfileSettings, description="Numbers of the cpu profile's models")
+    gpu: ProfileSettings = Field(default_factory=ProfileSettings, description="Numbers of the gpu profile's models")
+
+    @field_validator("default_timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        from zoneinfo import ZoneInfo
+
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError, OSError) as error:
+            raise ValueError(f"{value!r} is no IANA time zone") from error
+        return value
+
+    @model_validator(mode="after")
+    def _known_categories(self) -> "IngressSettings":
+        known = {category.key for category in self.ethics.categories}
+        for profile in ("cpu", "gpu"):
+            unknown = set(getattr(self, profile).ethics_thresholds) - known
+            if unknown:
+                raise ValueError(f"{profile}.ethics_thresholds names {sorted(unknown)}; known: {sorted(known)}")
+        return self
+
+    def policy(self, profile: Literal["cpu", "gpu"]) -> EthicsPolicy:
+        """The ethics policy with the thresholds of ``profile``."""
+        thresholds = getattr(self, profile).ethics_thresholds
+        categories = tuple(
+            category.model_copy(update={"threshold": thresholds.get(category.key, category.threshold)})
+            for category in self.ethics.categories
+        )
+        return self.ethics.model_copy(update={"categories": categories})

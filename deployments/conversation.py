@@ -1,0 +1,458 @@
+"""One turn as a script over models and the store.
+
+Knows nothing about HTTP or Ray: models come as an object with one method a hop, the store as the store. What can run
+together does; nothing is kept unless the whole turn is.
+"""
+
+import asyncio
+import datetime as dt
+import time
+import unicodedata
+import uuid
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing, contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeVar
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deployments.config import Deadlines, IngressSettings
+from deployments.engines.base import Chunk, PromptTooLong
+from deployments.schemas.errors import ApiError
+from deployments.schemas.native import (
+    ChatReply,
+    ChatRequest,
+    EthicsReply,
+    MemoryReply,
+    PoseReply,
+    SavedMemory,
+    Timings,
+    UsedMemory,
+)
+from ohlora import answers, clock, ethics, memories, persona, prompts
+from ohlora.pose import Pose
+from state.errors import LedgerChanged
+from state.store import Store
+from state.types import Begun, Lease, MemoryWrite, Turn
+
+T = TypeVar("T")
+Vectors = NDArray[np.float32]
+
+
+class ModelUnavailable(Exception):
+    """A model did not answer, or not in time."""
+
+    def __init__(self, model: str, reason: str) -> None:
+        super().__init__(f"{model}: {reason}")
+        self.model = model
+
+
+class Models(Protocol):
+    """The models of a turn. Every method raises ModelUnavailable after its deadline or when nothing answers."""
+
+    def answer(self, turn_input: str, warmer: float, deadline: float) -> AsyncGenerator[Chunk, None]: ...
+    async def extract(self, turn_input: str, deadline: float) -> tuple[str, str] | None: ...
+    async def summarise(self, turn_input: str, answer: str, deadline: float) -> str | None: ...
+    async def express(self, answer: str, deadline: float) -> str: ...
+    async def ethics_scores(self, prompt: str, labels: tuple[str, ...], deadline: float) -> dict[str, float]: ...
+    async def embed(self, texts: list[str], deadline: float) -> Vectors: ...
+    def count_tokens(self, text: str) -> int: ...
+
+
+@dataclass
+class _Recalled:
+    """The remembered item that a prompt is about, and vectors made on the way."""
+
+    text: str | None = None
+    used: UsedMemory | None = None
+    refreshed: list[tuple[str, list[Vectors], str]] = field(default_factory=list)
+
+
+class Conversation:
+    """Turns of one app. ``settings`` may be exchanged between two turns."""
+
+    def __init__(
+        self,
+        models: Models,
+        store: Store,
+        *,
+        profile: Literal["cpu", "gpu"],
+        embedder: str,
+        settings: IngressSettings | None = None,
+        now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
+    ) -> None:
+        self._models = models
+        self._store = store
+        self._profile: Literal["cpu", "gpu"] = profile
+        self._embedder = embedder
+        self._now = now
+        self.settings = settings or IngressSettings()
+
+    @property
+    def settings(self) -> IngressSettings:
+        return self._settings
+
+    @settings.setter
+    def settings(self, settings: IngressSettings) -> None:
+        self._settings = settings
+        self._policy = settings.policy(self._profile)
+        self._numbers = settings.cpu if self._profile == "cpu" else settings.gpu
+
+    async def reply(
+        self, request: ChatRequest, *, idempotency_key: str | None = None, body_digest: str | None = None
+    ) -> tuple[dict[str, Any], bool]:
+        """The reply to one message, as JSON, and whether it is the kept reply of an earlier request with the same key.
+
+        Raises ApiError for what a client must know, and the store's errors. Whatever is raised, nothing of the turn is
+        kept, but for the ledger entries of a block.
+        """
+        self._check_length(request.message)
+        prompt = prompts.neutralise(request.message)
+        if not prompt:
+            only_marks = ("제어 문구만 있고 내용이 없어요", "it holds control marks only")
+            raise ApiError("validation_error", param="message", detail=only_marks)
+        session = request.session_id or uuid.uuid4().hex
+        now = self._now()
+        local = now.astimezone(ZoneInfo(request.timezone or self.settings.default_timezone))
+        started = time.perf_counter()
+        begun = await self._store.begin(
+            user_id=request.user_id,
+            session_id=session,
+            now=now,
+            today=clock.effective_date(local),
+            embedder=self._embedder,
+            idempotency_key=idempotency_key,
+            body_digest=body_digest,
+        )
+        if begun.replay is not None:
+            if refused := begun.replay.get("blocked"):
+                raise blocked_error(dt.datetime.fromisoformat(refused["until"]), refused["categories"], refused["id"])
+            return begun.replay, True
+        self._refuse_if_blocked(begun.ledger, now)
+        assert begun.lease is not None  # neither replayed nor blocked
+        turn = _TurnScript(
+            self._models, self._store, self.settings, self._policy, self._numbers.memory_threshold, self._embedder,
+            request=request, session=session, prompt=prompt, now=now, local=local, begun=begun, lease=begun.lease,
+            started=started,
+        )  # fmt: skip
+        try:
+            return await turn.run(), False
+        except BaseException:
+            # Shielded, because a client that leaves cancels this task, and the session must not stay taken.
+            with suppress(Exception):
+                await asyncio.shield(self._store.release(begun.lease))
+            raise
+
+    def _check_length(self, message: str) -> None:
+        limit = self._numbers.max_prompt_tokens
+        tokens = self._models.count_tokens(unicodedata.normalize("NFC", message))
+        if tokens > limit:
+            raise ApiError("prompt_too_long", param="message", fields={"tokens": tokens, "limit": limit})
+
+    def _refuse_if_blocked(self, ledger: list[ethics.LedgerEntry], now: dt.datetime) -> None:
+        blocked = ethics.blocked_until(ledger, now)
+        if blocked:
+            until, entries = blocked
+            raise blocked_error(until, [e.category or "" for e in entries], entries[-1].id)
+
+
+class _TurnScript:
+    """The one run of one turn: what it was given, and what its hops left behind."""
+
+    def __init__(
+        self,
+        models: Models,
+        store: Store,
+        settings: IngressSettings,
+        policy: ethics.EthicsPolicy,
+        memory_threshold: float,
+        embedder: str,
+        *,
+        request: ChatRequest,
+        session: str,
+        prompt: str,
+        now: dt.datetime,
+        local: dt.datetime,
+        begun: Begun,
+        lease: Lease,
+        started: float,
+    ) -> None:
+        self._models, self._store, self._settings, self._policy = models, store, settings, policy
+        self._memory_threshold, self._embedder = memory_threshold, embedder
+        self._request, self._session, self._prompt = request, session, prompt
+        self._now, self._local, self._today = now, local, clock.effective_date(local)
+        self._begun, self._lease, self._started = begun, lease, started
+        self._deadlines: Deadlines = settings.deadlines_s
+        self._turn_id = uuid.uuid4().hex
+        self._timings = Timings()
+        self._degraded: list[str] = []
+
+    async def run(self) -> dict[str, Any]:
+        scores, recalled = await together(self._score(), self._recall())
+        suspects = ethics.suspected(self._policy, scores)
+        if suspects and not any(category.needs_refusal for category in suspects):
+            await self._block_or_go_on(scores, answer="")  # certain without an answer, so no model writes one
+        bare = clock.with_time_context(self._prompt, self._local)
+        turn_input = prompts.answer_input(bare, memory=recalled.text, summary=self._begun.summary)
+        remembering = asyncio.create_task(self._remember(turn_input))
+        try:
+            answer = await self._answer(turn_input, bare)
+            verdict = await self._block_or_go_on(scores, answer)
+            said = answer != answers.LEFT_ON_READ
+            pose, summary, write = await together(
+                self._express(answer if said else None),
+                self._summarise(turn_input, answer if said else None),
+                remembering,
+            )
+        finally:
+            remembering.cancel()
+        reply = self._reply(scores, recalled, verdict, answer, pose, summary, write)
+        return await self._commit(reply, recalled, verdict, scores, answer, summary, write)
+
+    async def _score(self) -> dict[str, float]:
+        with self._timed("ethics"):
+            try:
+                return await self._models.ethics_scores(self._prompt, self._policy.labels, self._deadlines.ethics)
+            except ModelUnavailable as error:
+                # Fails closed: without a score nothing says that this may be answered.
+                raise ApiError("model_unavailable", detail=error.model) from error
+
+    async def _recall(self) -> _Recalled:
+        begun, recalled = self._begun, _Recalled()
+        if not begun.items and not begun.stale:
+            return recalled
+        with self._timed("memory_search"):
+            try:
+                prompt, items, vectors = await self._embedded(recalled)
+            except ModelUnavailable:
+                self._degraded.append("memory_search")
+                return recalled
+            found = memories.best(prompt, vectors, threshold=self._memory_threshold)
+        if found:
+            item, similarity = items[found[0]], found[1]
+            key = item.key_on(self._today) or item.key
+            recalled.text = memories.item_text(key, item.value)
+            recalled.used = UsedMemory(id=item.id, key=key, value=item.value, similarity=round(similarity, 4))
+        return recalled
+
+    async def _embedded(self, recalled: _Recalled) -> tuple[Vectors, list[memories.MemoryItem], Vectors]:
+        """Vectors of the prompt and of the items. Items whose vectors another model made are embedded again, and kept."""
+        texts = [memories.embedding_texts(i.key, i.value, i.date, self._today) for i in self._begun.stale]
+        flat = [text for of_item in texts for text in of_item]
+        embedded = await self._models.embed([self._prompt, *flat], self._deadlines.memory_search)
+        vectors, at, fresh = [*self._begun.vectors], 1, []
+        for item, of_item in zip(self._begun.stale, texts, strict=True):
+            made = [*embedded[at : at + len(of_item)]]
+            recalled.refreshed.append((item.id, made, self._embedder))
+            vectors.append(made[0])
+            fresh.append(item)
+            at += len(of_item)
+        return embedded[0], [*self._begun.items, *fresh], np.stack(vectors)
+
+    async def _answer(self, turn_input: str, bare: str) -> str:
+        """The first fit answer; after the last try she leaves the message on read. A calendar mistake is tried warmer.
+
+        Where a long memory or summary leaves no room for an answer, the ``bare`` prompt is answered.
+        """
+        warmer = 0.0
+        with self._timed("answer"):
+            for _ in range(self._settings.answer_tries):
+                text = ""
+                try:
+                    async with aclosing(
+                        self._models.answer(turn_input, round(warmer, 1), self._deadlines.answer)
+                    ) as chunks:
+                        async for chunk in chunks:
+                            self._timings.first_token = self._timings.first_token or self._elapsed(self._started)
+                            text += chunk.text
+                except PromptTooLong:
+                    turn_input = bare
+                    continue
+                except ModelUnavailable as error:
+                    raise ApiError("model_unavailable", detail=error.model) from error
+                answer = answers.clean(text)
+                refusal = answers.refusal(answer, self._local)
+                if refusal is None:
+                    return answer
+                if refusal is answers.Refusal.CALENDAR:
+                    warmer += 0.1
+        return answers.LEFT_ON_READ
+
+    async def _remember(self, turn_input: str) -> MemoryWrite | None:
+        with self._timed("memory"):
+            try:
+                found = await self._models.extract(turn_input, self._deadlines.memory)
+                if found is None:
+                    return None
+                key, value = (prompts.neutralise(part) for part in found)
+                if not key or not value:
+                    return None
+                date = memories.date_of(key, self._today)
+                texts = memories.embedding_texts(key, value, date, self._today)
+                vectors = await self._models.embed(texts, self._deadlines.memory_search)
+            except ModelUnavailable:
+                self._degraded.append("memory")
+                return None
+        return MemoryWrite(key=key, value=value, date=date, vectors=[*vectors], embedder=self._embedder)
+
+    async def _express(self, answer: str | None) -> Pose:
+        if answer is None:
+            return Pose()
+        with self._timed("pose"):
+            try:
+                return Pose.parse(await self._models.express(answer, self._deadlines.pose)) or Pose()
+            except ModelUnavailable:
+                self._degraded.append("pose")
+                return Pose()
+
+    async def _summarise(self, turn_input: str, answer: str | None) -> str | None:
+        if answer is None:
+            return None
+        with self._timed("summary"):
+            try:
+                return await self._models.summarise(turn_input, answer, self._deadlines.summary)
+            except ModelUnavailable:
+                self._degraded.append("summary")
+                return None
+
+    async def _block_or_go_on(self, scores: dict[str, float], answer: str) -> ethics.Verdict:
+        """The verdict, unless it is a block: that one is kept, nothing else of the turn is, and the user is refused."""
+        ledger = self._begun.ledger
+        while True:
+            verdict = ethics.judge(self._policy, scores, answer, ledger, self._now)
+            if verdict.kind != "block":
+                return verdict
+            entries = self._entries(verdict)
+            assert verdict.until is not None  # every block has an end
+            categories = [offence.category for offence in verdict.offences]
+            refused = {"until": verdict.until.isoformat(), "categories": categories, "id": entries[-1].id}
+            turn = Turn(
+                turn_id=self._turn_id, at=self._now, today=self._today, prompt=self._prompt, answer="", summary=None,
+                reply={"blocked": refused}, memory=None, used_memory_id=None, offences=entries, blocked=True,
+            )  # fmt: skip
+            try:
+                await asyncio.shield(self._store.commit(self._lease, turn))
+            except LedgerChanged as changed:
+                ledger = changed.ledger
+                continue
+            raise blocked_error(verdict.until, categories, entries[-1].id)
+
+    def _entries(self, verdict: ethics.Verdict) -> list[ethics.LedgerEntry]:
+        kind = ethics.Kind.BLOCK if verdict.kind == "block" else ethics.Kind.WARNING
+        return [
+            ethics.LedgerEntry(
+                id=f"{self._turn_id}-{offence.category}",
+                kind=kind,
+                at=self._now,
+                category=offence.category,
+                level=offence.level,
+                until=verdict.until,
+            )
+            for offence in verdict.offences
+        ]
+
+    def _reply(
+        self,
+        scores: dict[str, float],
+        recalled: _Recalled,
+        verdict: ethics.Verdict,
+        answer: str,
+        pose: Pose,
+        summary: str | None,
+        write: MemoryWrite | None,
+    ) -> ChatReply:
+        saved = SavedMemory(id=write.id, key=write.key, value=write.value) if write else None
+        return ChatReply(
+            turn_id=self._turn_id,
+            session_id=self._session,
+            persona=self._request.persona,
+            answer=answer,
+            pose=PoseReply(eyes=pose.eyes, mouth=pose.mouth, head=pose.head, scores=pose.scores, weights=pose.weights),
+            memory=MemoryReply(used=recalled.used, saved=saved),
+            summary=summary,
+            ethics=EthicsReply(verdict=verdict.kind, categories=[o.category for o in verdict.offences], scores=scores),
+            system_message=warning_text(verdict),
+            degraded=sorted(self._degraded),
+            timings_ms=self._timings,
+        )
+
+    async def _commit(
+        self,
+        reply: ChatReply,
+        recalled: _Recalled,
+        verdict: ethics.Verdict,
+        scores: dict[str, float],
+        answer: str,
+        summary: str | None,
+        write: MemoryWrite | None,
+    ) -> dict[str, Any]:
+        while True:
+            begin = time.perf_counter()
+            self._timings.total = self._elapsed(self._started)
+            turn = Turn(
+                turn_id=self._turn_id, at=self._now, today=self._today, prompt=self._prompt, answer=answer,
+                summary=summary, reply=reply.model_dump(mode="json"), memory=write,
+                used_memory_id=recalled.used.id if recalled.used else None, offences=self._entries(verdict),
+                blocked=False, refreshed=recalled.refreshed,
+            )  # fmt: skip
+            try:
+                # Shielded: once the script is on its way the turn is kept, whether or not the client waits for it.
+                await asyncio.shield(self._store.commit(self._lease, turn))
+                break
+            except LedgerChanged as changed:
+                # Another session of this person was judged meanwhile: the level of this offence is a later one.
+                self._begun.ledger[:] = changed.ledger
+                verdict = await self._block_or_go_on(scores, answer)
+                reply.system_message = warning_text(verdict)
+        self._timings.commit = self._elapsed(begin)
+        self._timings.total = self._elapsed(self._started)
+        return reply.model_dump(mode="json")
+
+    @contextmanager
+    def _timed(self, name: str):  # type: ignore[no-untyped-def]
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            setattr(self._timings, name, self._elapsed(begin))
+
+    @staticmethod
+    def _elapsed(since: float) -> float:
+        return round((time.perf_counter() - since) * 1000, 2)
+
+
+async def together(*work: Awaitable[Any]) -> Any:
+    """Results of ``work`` run at the same time; when one fails the others are cancelled and waited for."""
+    tasks = [asyncio.ensure_future(part) for part in work]
+    try:
+        return await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
+
+
+def warning_text(verdict: ethics.Verdict) -> str | None:
+    if verdict.kind != "warning":
+        return None
+    return persona.WARNING[0].format(categories=_named([o.category for o in verdict.offences])[0])
+
+
+def blocked_error(until: dt.datetime, categories: list[str], sanction_id: str) -> ApiError:
+    categories = list(dict.fromkeys(categories))
+    stamp = until.astimezone(dt.UTC).isoformat().replace("+00:00", "Z")
+    return ApiError(
+        "user_blocked",
+        fields={"blocked_until": stamp, "sanction_id": sanction_id} | {"categories": categories},
+        until=stamp,
+        named=_named(categories),
+    )
+
+
+def _named(categories: list[str]) -> tuple[str, str]:
+    """Names of category keys in Korean and English; a key that an operator added names itself."""
+    names = [persona.CATEGORY_NAMES.get(key, (key, key)) for key in categories]
+    return ", ".join(name[0] for name in names), ", ".join(name[1] for name in names)

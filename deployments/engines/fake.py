@@ -1,0 +1,59 @@
+"""A text generator without a model, for trying the API and for tests of what stands around an engine.
+
+It is honest about being one: every answer is marked 🧪. Knows the formats' marks only to tell which kind of text is asked for.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+
+from deployments.engines.base import Chunk, EngineSpec, GenerationRequest, room
+from ohlora.prompts import ANSWER_START, OHLORA_ANSWER, SUMMARY_START, USER_QUESTION
+
+
+def echo(request: GenerationRequest) -> str:
+    """What the fake writes by default: the prompt given back, a summary of its first words, or no memory."""
+    if request.choices:
+        return request.choices[len(request.prompt) % len(request.choices)]
+    text = request.prompt.removesuffix(ANSWER_START).removesuffix(SUMMARY_START).strip()
+    if request.prompt.endswith(ANSWER_START):
+        return f"🧪 {text.split(USER_QUESTION)[-1].strip()}"
+    if OHLORA_ANSWER in text:
+        return " ".join(text.split(OHLORA_ANSWER)[-1].split()[:4])
+    return ""
+
+
+class FakeEngine:
+    """Writes what ``script`` says, a word at a time, each after ``token_seconds``."""
+
+    def __init__(
+        self,
+        spec: EngineSpec | None = None,
+        *,
+        script: Callable[[GenerationRequest], str] = echo,
+        token_seconds: float = 0.0,
+    ) -> None:
+        self._max_model_len = spec.max_model_len if spec else 4096
+        self._script = script
+        self._token_seconds = token_seconds
+
+    async def start(self) -> None:
+        return
+
+    async def generate(self, request: GenerationRequest) -> AsyncGenerator[Chunk, None]:
+        limit = room(request, self.count_tokens(request.prompt), self._max_model_len)
+        words = self._script(request).partition(request.stop)[0].split()
+        for number, word in enumerate(words[:limit], start=1):
+            await asyncio.sleep(self._token_seconds)
+            last = number == min(len(words), limit)
+            yield Chunk(f" {word}", 1, ("stop" if number == len(words) else "length") if last else None)
+        if not words:
+            yield Chunk("", 1, "stop")
+
+    def count_tokens(self, text: str) -> int:
+        return len(text.split())
+
+    async def check(self) -> None:
+        return
+
+    async def close(self) -> None:
+        return

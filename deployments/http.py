@@ -1,0 +1,177 @@
+"""The FastAPI app: routes, request ids, limits of a request, and errors mapped to HTTP in one place.
+
+Knows the service it calls by the few methods below; it never sees a model or Redis.
+"""
+
+import logging
+import re
+import uuid
+from collections.abc import Callable
+from typing import Annotated, Any, Protocol
+
+from fastapi import FastAPI, Header, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from deployments.config import IngressSettings
+from deployments.schemas.errors import ApiError, ErrorReply, language_of
+from deployments.schemas.native import ChatReply, ChatRequest, Health, Id, Ready
+from state import errors as state_errors
+
+logger = logging.getLogger("ray.serve")
+_SANE_ID = re.compile(r"[A-Za-z0-9._:@-]{1,128}")
+# Headers by which a client could steer Ray Serve itself.
+_STEERING = (b"x-request-timeout-seconds", b"x-request-disconnect-disabled", b"serve_multiplexed_model_id")
+
+
+class Service(Protocol):
+    @property
+    def settings(self) -> IngressSettings: ...
+    async def chat(self, request: ChatRequest, idempotency_key: str | None) -> tuple[dict[str, Any], bool]: ...
+    async def ready(self) -> Ready: ...
+
+
+def create_app(service: Service, *, behind_serve: bool = False) -> FastAPI:
+    """The app. Serve's proxy echoes a request's id itself, so ``behind_serve`` leaves that to it."""
+    app = FastAPI(
+        title="Oh-LoRA Serve",
+        version="0.1.0",
+        summary="A Korean virtual companion of several small models",
+        # An error of any route has this one form.
+        responses={"default": {"model": ErrorReply, "description": "Error: a code, a sentence, and the request id"}},
+    )
+    app.add_middleware(_Edge, service=service, behind_serve=behind_serve)
+    _add_errors(app)
+    described = {
+        403: "user_blocked: with blocked_until, categories and sanction_id",
+        404: "model_not_found: no such persona",
+        409: "session_busy, idempotency_in_progress",
+        413: "body_too_large",
+        422: "validation_error, prompt_too_long (with tokens and limit), idempotency_mismatch",
+        503: "store_unavailable, model_unavailable, starting; with Retry-After",
+    }
+
+    @app.post(
+        "/v1/chat",
+        response_model=ChatReply,
+        responses={code: {"model": ErrorReply, "description": text} for code, text in described.items()},
+        tags=["chat"],
+    )
+    async def chat(body: ChatRequest, idempotency_key: Annotated[Id | None, Header()] = None) -> JSONResponse:
+        """One message to Oh-LoRA and her whole reply."""
+        reply, replayed = await service.chat(body, idempotency_key)
+        return JSONResponse(reply, headers={"idempotent-replayed": "true"} if replayed else None)
+
+    @app.get("/livez", tags=["health"])
+    async def livez() -> Health:
+        """The process answers."""
+        return Health()
+
+    @app.get("/readyz", tags=["health"], response_model=Ready, responses={503: {"model": Ready}})
+    async def readyz() -> JSONResponse:
+        """Redis and every required deployment answer; 503 names what does not."""
+        ready = await service.ready()
+        headers = {} if ready.status == "ready" else {"Retry-After": "1"}
+        return JSONResponse(ready.model_dump(), 200 if ready.status == "ready" else 503, headers)
+
+    return app
+
+
+class _Edge:
+    """What every request passes first: it gets an id, loses steering headers, and its body is limited."""
+
+    def __init__(self, app: ASGIApp, service: Service, behind_serve: bool) -> None:
+        self._app, self._service, self._behind_serve = app, service, behind_serve
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        given = headers.get(b"x-request-id", b"").decode("latin-1")
+        sane = bool(_SANE_ID.fullmatch(given))
+        request_id = given if sane else uuid.uuid4().hex
+        scope["headers"] = [(name, value) for name, value in scope["headers"] if name not in _STEERING]
+        scope.setdefault("state", {})["request_id"] = request_id
+
+        started = False
+
+        async def with_id(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                if not (sane and self._behind_serve):
+                    message["headers"] = [*message.get("headers", []), (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        limit = self._service.settings.max_body_bytes
+        read = 0
+
+        async def limited() -> Message:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > limit:
+                raise ApiError("body_too_large", limit=limit)
+            return message
+
+        declared = headers.get(b"content-length", b"0")
+        try:
+            if declared.isdigit() and int(declared) > limit:
+                raise ApiError("body_too_large", limit=limit)
+            await self._app(scope, limited, with_id)
+        except ApiError as error:
+            await _rendered(Request(scope), error)(scope, receive, with_id)
+        except Exception:
+            logger.exception("request %s failed", request_id)
+            if started:
+                raise
+            await _rendered(Request(scope), ApiError("internal_error"))(scope, receive, with_id)
+
+
+def _rendered(request: Request, error: ApiError) -> JSONResponse:
+    language = language_of(request.headers.get("accept-language", ""))
+    headers = {"Retry-After": str(error.retry_after)} if error.retry_after is not None else {}
+    body = error.body(language, request.scope["state"]["request_id"])
+    return JSONResponse(body, error.status, headers | {"Content-Language": ("ko", "en")[language]})
+
+
+def _add_errors(app: FastAPI) -> None:
+    """Every exception that a route can raise, as the error a client sees."""
+
+    def on(kind: type[Exception], make: Callable[[Request, Any], ApiError]) -> None:
+        async def handler(request: Request, error: Exception) -> JSONResponse:
+            return _rendered(request, make(request, error))
+
+        app.add_exception_handler(kind, handler)
+
+    on(ApiError, lambda _, error: error)
+    on(RequestValidationError, lambda _, error: _of_validation(error))
+    on(HTTPException, _of_http)
+    on(state_errors.StoreUnavailable, lambda *_: ApiError("store_unavailable"))
+    on(state_errors.SessionBusy, lambda *_: ApiError("session_busy"))
+    on(state_errors.LeaseLost, lambda *_: ApiError("session_busy"))
+    on(state_errors.IdempotencyInProgress, lambda *_: ApiError("idempotency_in_progress"))
+    on(state_errors.IdempotencyMismatch, lambda *_: ApiError("idempotency_mismatch"))
+
+
+def _of_validation(error: RequestValidationError) -> ApiError:
+    """The first thing that is wrong with a request; a body that is no JSON has a code of its own."""
+    first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        return ApiError("invalid_json", detail=first.get("ctx", {}).get("error", "JSON"))
+    where = ".".join(str(part) for part in first["loc"] if part != "body") or "body"
+    return ApiError("validation_error", param=where, detail=first["msg"])
+
+
+def _of_http(request: Request, error: HTTPException) -> ApiError:
+    if error.status_code == 405:
+        return ApiError("method_not_allowed", detail=request.method)
+    if error.status_code == 404:
+        return ApiError("not_found", detail=request.url.path)
+    if isinstance(error.__cause__, ApiError):  # raised while FastAPI read the body: too large
+        return error.__cause__
+    # FastAPI's own 400: a body that could not be read as UTF-8.
+    return ApiError("invalid_json", detail=str(error.detail))

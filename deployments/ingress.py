@@ -1,0 +1,109 @@
+"""Ingress: HTTP only. Routes in, typed errors out; a turn is the conversation's, what is kept is the store's.
+
+Makes no model call and no Redis call of its own.
+"""
+
+import asyncio
+import hashlib
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from fastapi import FastAPI
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+from tokenizers import Tokenizer
+
+from deployments import embedded, http
+from deployments.config import AppConfig, IngressSettings
+from deployments.conversation import Conversation, ModelUnavailable
+from deployments.handles import ServeModels
+from deployments.language_model import checked
+from deployments.schemas.errors import ApiError
+from deployments.schemas.native import ChatRequest, Part, Ready
+from state.errors import StoreUnavailable
+from state.store import Store
+
+logger = logging.getLogger("ray.serve")
+READY_DEADLINE_S = 3.0
+
+
+@serve.deployment(max_ongoing_requests=256)
+@serve.ingress()
+class Ingress:
+    async def __init__(
+        self,
+        config: AppConfig,
+        profile: Literal["cpu", "gpu"],
+        tokenizer: str | None,
+        embedder: str,
+        handles: dict[str, DeploymentHandle],
+    ) -> None:
+        count = _counter(tokenizer)
+        self._profile: Literal["cpu", "gpu"] = profile
+        self._models = ServeModels(handles, count)
+        self._redis = embedded.keeper(config.data_dir) if config.redis_url == "embedded" else None
+        url = await embedded.url(self._redis) if self._redis else config.redis_url
+        self._store = Store.from_url(url, config.store)
+        self._configured = False
+        self._started = False
+        self._conversation = Conversation(self._models, self._store, profile=profile, embedder=embedder)
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        return http.create_app(self, behind_serve=True)
+
+    def reconfigure(self, user_config: Mapping[str, Any]) -> None:
+        """Takes new rules from `user_config`, or keeps the old ones when the new are wrong."""
+        current = self._conversation.settings if self._configured else None
+        self._conversation.settings = checked(IngressSettings, user_config, "Ingress", current)
+        self._configured = True
+
+    @property
+    def settings(self) -> IngressSettings:
+        return self._conversation.settings
+
+    async def chat(self, request: ChatRequest, idempotency_key: str | None) -> tuple[dict[str, Any], bool]:
+        """The reply to one message and whether it was kept from an earlier request with this key."""
+        if request.persona != "ohlora":
+            raise ApiError("model_not_found", param="persona", detail=request.persona, known="ohlora")
+        if request.stream:
+            raise ApiError("unsupported_parameter", param="stream", detail="stream")
+        await self._refuse_while_starting()
+        body = json.dumps(request.model_dump(mode="json"), sort_keys=True).encode()
+        return await self._conversation.reply(
+            request, idempotency_key=idempotency_key, body_digest=hashlib.sha256(body).hexdigest()
+        )
+
+    async def _refuse_while_starting(self) -> None:
+        """Before everything has answered once, a turn would only wait for models that are loading."""
+        if not self._started:
+            ready = await self.ready()
+            if not all(part.ok for part in ready.deployments.values()):
+                raise ApiError("starting", retry_after=5)
+            self._started = True
+
+    async def ready(self) -> Ready:
+        """Whether the store and every deployment answer, and what each of them is."""
+        store, described = await asyncio.gather(self._check_store(), self._models.describe(READY_DEADLINE_S))
+        parts = {
+            name: Part(ok=False, reason=str(found)) if isinstance(found, ModelUnavailable) else Part(ok=True, **found)
+            for name, found in described.items()
+        }
+        ready = store.ok and all(part.ok for part in parts.values())
+        return Ready(status="ready" if ready else "not_ready", profile=self._profile, store=store, deployments=parts)
+
+    async def _check_store(self) -> Part:
+        try:
+            await self._store.ping()
+        except StoreUnavailable as error:
+            return Part(ok=False, reason=str(error))
+        return Part(ok=True)
+
+
+def _counter(tokenizer: str | None) -> Any:
+    """Counts tokens of the answer model; words where the model is the fake."""
+    if tokenizer is None:
+        return lambda text: len(text.split())
+    loaded = Tokenizer.from_file(tokenizer)
+    return lambda text: len(loaded.encode(text, add_special_tokens=False).ids)

@@ -1,0 +1,1 @@
+"""Wire formats: what a request and a reply look like, apart from what is done with them."""
