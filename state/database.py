@@ -20,6 +20,7 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 
+from state.cache import MemoryCache
 from state.errors import StoreUnavailable
 from state.keys import UserKeys
 
@@ -38,7 +39,7 @@ _AWAY = (
     OSError,
     TimeoutError,
 )
-_AWAY_REPLIES = ("MISCONF", "NOREPLICAS", "BUSY ", "OOM ", "UNKILLABLE", "CLUSTERDOWN", "LOADING", "READONLY", "MASTERDOWN")
+_AWAY_REPLIES = ("MISCONF", "NOREPLICAS", "BUSY ", "OOM ", "UNKILLABLE", "CLUSTERDOWN", "READONLY", "MASTERDOWN")
 
 
 class StoreSettings(BaseModel):
@@ -47,12 +48,17 @@ class StoreSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     key_prefix: str = Field("ohlora", pattern=r"^[A-Za-z0-9._-]+$", description="First part of every key in Redis")
-    retention_days: int = Field(365, gt=0, description="How long the turns of a session stay readable")
+    retention_days: int = Field(
+        365,
+        gt=0,
+        description="How long turns stay readable: older ones go with the next turn of their session, "
+        "the others this long after its last turn",
+    )
     max_memories: int = Field(
         1000, gt=0, description="Memory items per user; past it those used, or else told, longest ago are dropped"
     )
     max_history: int = Field(100, gt=0, description="Earlier values kept of one memory item; the oldest go first")
-    lease_s: float = Field(60, gt=0, description="How long a turn may take before another one may take its session over")
+    lease_s: float = Field(60, gt=0, description="How long a turn may take before another may take its session over")
     session_wait_s: float = Field(10, ge=0, description="How long a turn waits for the turns before it in its session")
     idempotency_hours: float = Field(24, gt=0, description="How long a reply is kept for its Idempotency-Key")
     idle_s: float = Field(180, gt=0, description="After this much silence the next turn starts without the summary")
@@ -61,6 +67,9 @@ class StoreSettings(BaseModel):
         2.0, gt=0, description="Longest time for one step of the store, one more try included"
     )
     max_connections: int = Field(64, gt=0, description="Connections to Redis per process")
+    cached_items: int = Field(
+        20_000, ge=0, description="Memory items with embeddings that a process keeps read; 0 reads them for every turn"
+    )
 
 
 @cache
@@ -75,6 +84,7 @@ class Database:
     def __init__(self, client: Client, settings: StoreSettings) -> None:
         self.client = client
         self.settings = settings
+        self.cache = MemoryCache(settings.cached_items)
 
     def keys(self, user_id: str) -> UserKeys:
         return UserKeys(self.settings.key_prefix, user_id)
@@ -86,9 +96,9 @@ class Database:
 
         async def once() -> list[Any]:
             try:
-                return await self.client.evalsha(sha, len(keys), *keys, given, *blobs)  # type: ignore[misc]
+                return await self.client.evalsha(sha, len(keys), *keys, given, *blobs)
             except exceptions.NoScriptError:
-                return await self.client.eval(text, len(keys), *keys, given, *blobs)  # type: ignore[misc]
+                return await self.client.eval(text, len(keys), *keys, given, *blobs)
 
         return await self.attempt(once)
 
@@ -111,7 +121,9 @@ class Database:
 
 def connect(url: str, settings: StoreSettings) -> Client:
     """A client for ``redis://``, ``rediss://``, ``unix://``, ``redis+sentinel://host:port,…/master[/db]`` or
-    ``redis+cluster://host:port,…`` (``rediss+…`` with TLS; ``user:password@`` before the hosts). It connects on first use.
+    ``redis+cluster://host:port,…`` (``rediss+…`` with TLS; ``user:password@`` before the hosts).
+
+    It connects on first use.
 
     Raises ValueError, naming ``redis_url``, for anything else.
     """

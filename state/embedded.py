@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import IO
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 _MAX_SOCKET_PATH = 100  # sun_path has 104-108 bytes, depending on the system
 _START_S, _LOAD_S, _STOP_S = 15.0, 300.0, 15.0
@@ -192,7 +194,7 @@ class EmbeddedRedis:
             loading = _answers(self.socket, loading=True)
             if waited > (_LOAD_S if loading else _START_S) or (waited > 2 and not running()):
                 if owner:
-                    raise EmbeddedRedisError(f"{self.data_dir} is in use by {owner}, but no Redis answers there. {_HINT}")
+                    raise EmbeddedRedisError(f"{self.data_dir} is in use by {owner} but no Redis answers. {_HINT}")
                 raise EmbeddedRedisError(f"redis-server on {self.data_dir} does not start: {self._log_tail()} {_HINT}")
             time.sleep(0.01)
 
@@ -225,7 +227,7 @@ def _socket_path(data_dir: Path) -> Path:
 
 
 def _private(folder: Path, *, ours: bool) -> None:
-    """Makes the folder of the socket; one in a shared temp folder must be this user's, or its socket can't be trusted."""
+    """Makes the socket's folder; one in a shared temp folder must be this user's, or its socket can't be trusted."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if ours:
         status = folder.lstat()
@@ -235,7 +237,8 @@ def _private(folder: Path, *, ours: bool) -> None:
 
 
 def _client(socket: Path) -> redis.Redis:
-    return redis.Redis(unix_socket_path=str(socket), socket_timeout=1, socket_connect_timeout=1, retry=None, protocol=2)
+    once = Retry(NoBackoff(), 0)
+    return redis.Redis(unix_socket_path=str(socket), socket_timeout=1, socket_connect_timeout=1, retry=once, protocol=2)
 
 
 def _answers(socket: Path, *, loading: bool = False) -> bool:

@@ -16,7 +16,7 @@ class StateError(Exception):
 
 
 class StoreUnavailable(StateError):
-    """Redis can't be reached, is loading its data, was too slow, or the connection broke. Nothing half-written stays."""
+    """Redis can't be reached, is loading, was too slow, or the connection broke. Nothing half-written stays."""
 
 
 class SessionBusy(StateError):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 _ID = re.compile(r"[A-Za-z0-9._:@-]{1,128}")
 
 # The order in which every script gets its keys; prelude.lua gives them the same names.
-USER_KEYS = ("sessions", "idems", "ledger", "kept", "items", "vectors", "use", "expiry")
+USER_KEYS = ("sessions", "idems", "ledger", "kept", "items", "vectors", "version", "use", "expiry")
 SESSION_KEYS = ("session", "turns", "queue", "waiting")
 
 
@@ -41,7 +41,7 @@ class UserKeys:
 
     def turn(self, session_id: str, idempotency_key: str | None) -> list[str]:
         """Keys of a step in a session; without an Idempotency-Key the last one is a placeholder that isn't read."""
-        return [*self.all(), *self.session(session_id), self.one("idem", idempotency_key or "-")]
+        return [*self.all(), *self.session(session_id), self.one("idem", idempotency_key)]
 
 
 def index(prefix: str, kind: str) -> str:

@@ -5,6 +5,7 @@ of tickets), so they hold across replicas.
 """
 
 import asyncio
+import contextlib
 import datetime as dt
 import json
 import time
@@ -14,10 +15,12 @@ from typing import Any
 import numpy as np
 from pydantic import TypeAdapter
 
-from ohlora.ethics import LedgerEntry, blocked_until
+from ohlora.ethics import blocked_until
 from ohlora.memories import MemoryItem
+from state.cache import Loaded
 from state.database import Database
 from state.errors import IdempotencyInProgress, IdempotencyMismatch, LeaseLost, LedgerChanged, SessionBusy, StateError
+from state.ledger import SANCTIONS, parse_ledger, remember_user
 from state.types import Begun, Lease, MemoryWrite, Turn
 from state.vectors import matrix, pack
 
@@ -27,7 +30,6 @@ _POLL_S = (0.01, 0.2)
 _DONE_BYTES = 2048
 _EMPTY = np.empty((0, 0), dtype=np.float32)
 _ITEMS = TypeAdapter(list[MemoryItem])
-_LEDGER = TypeAdapter(list[LedgerEntry])
 _background: set[asyncio.Task[None]] = set()
 
 
@@ -45,8 +47,10 @@ async def begin(
     settings = db.settings
     lease = Lease(user_id, session_id, uuid.uuid4().hex, 0, 0, idempotency_key, body_digest or "")
     keys = db.keys(user_id).turn(session_id, idempotency_key)
+    known = db.cache.get(user_id, embedder, today)
     arguments = {
         **_holder(lease),
+        "known_version": known.version if known else None,
         "lease_ms": int(settings.lease_s * 1000),
         "waiter_ms": int(_WAITER_S * 1000),
         "idempotency_ms": int(settings.idempotency_hours * 3_600_000),
@@ -63,7 +67,7 @@ async def begin(
                 case b"replay":
                     return Begun(json.loads(found[0]), None, None, [], _EMPTY, [], [], 0)
                 case b"ok":
-                    return await _begun(db, lease, found, now, today, embedder)
+                    return await _begun(db, lease, found, known, now, today, embedder)
             position, entries = found
             ledger = parse_ledger(entries)
             if blocked_until(ledger, now):
@@ -82,9 +86,15 @@ async def begin(
 
 
 async def _begun(
-    db: Database, lease: Lease, found: list[Any], now: dt.datetime, today: dt.date, embedder: str
+    db: Database,
+    lease: Lease,
+    found: list[Any],
+    known: Loaded | None,
+    now: dt.datetime,
+    today: dt.date,
+    embedder: str,
 ) -> Begun:
-    entries, (summary, last_at, count), stored_items, stored_vectors = found
+    entries, (summary, last_at, count), version, *stored = found
     ledger = parse_ledger(entries)
     lease.turn_number = int(count or 0) + 1
     lease.ledger_length = len(ledger)
@@ -92,26 +102,38 @@ async def _begun(
         await release(db, lease)
         return Begun(None, None, None, [], _EMPTY, [], ledger, lease.turn_number)
     idle = last_at is None or now.timestamp() - float(last_at) >= db.settings.idle_s
-    items = parse_items(stored_items[1::2])
-    current = [item for item in items if item.key_on(today)]
-    ids = [name.decode() for name in stored_vectors[::2]]
-    usable, vectors, stale = matrix(current, dict(zip(ids, stored_vectors[1::2], strict=True)), embedder, today)
-    lease.stale_values = {item.id: item.value for item in stale}
+    if stored:
+        loaded = _loaded(version, stored[0], stored[1], embedder, today)
+        db.cache.put(lease.user_id, loaded)
+    else:
+        assert known is not None  # Redis leaves out only what was named to it
+        loaded = known
+    lease.stale_values = {item.id: item.value for item in loaded.stale}
     return Begun(
         replay=None,
         lease=lease,
         summary=None if idle or summary is None else summary.decode(),
-        items=usable,
-        vectors=vectors,
-        stale=stale,
+        items=list(loaded.items),
+        vectors=loaded.vectors,
+        stale=list(loaded.stale),
         ledger=ledger,
         turn_number=lease.turn_number,
     )
 
 
+def _loaded(
+    version: bytes | None, stored_items: list[bytes], stored_vectors: list[bytes], embedder: str, today: dt.date
+) -> Loaded:
+    current = [item for item in parse_items(stored_items) if item.key_on(today)]
+    ids = [name.decode() for name in stored_vectors[::2]]
+    usable, vectors, stale = matrix(current, dict(zip(ids, stored_vectors[1::2], strict=True)), embedder, today)
+    return Loaded((version or b"").decode(), embedder, today, usable, vectors, stale)
+
+
 async def renew(db: Database, lease: Lease) -> None:
     arguments = {**_holder(lease), "lease_ms": int(db.settings.lease_s * 1000)}
-    status, *_ = await db.run(("renew",), db.keys(lease.user_id).turn(lease.session_id, lease.idempotency_key), arguments)
+    keys = db.keys(lease.user_id).turn(lease.session_id, lease.idempotency_key)
+    status, *_ = await db.run(("renew",), keys, arguments)
     if status == b"lost":
         raise LeaseLost(f"session {lease.session_id} went to another holder")
 
@@ -132,6 +154,7 @@ async def commit(db: Database, lease: Lease, turn: Turn) -> None:
         **_holder(lease),
         **kept,
         "turn_id": turn.turn_id,
+        "version": uuid.uuid4().hex,
         "at": turn.at.timestamp(),
         "offences": [entry.model_dump_json(exclude_none=True) for entry in turn.offences],
         "ledger_length": lease.ledger_length,
@@ -140,6 +163,8 @@ async def commit(db: Database, lease: Lease, turn: Turn) -> None:
         "idempotency_ms": int(settings.idempotency_hours * 3_600_000),
         "done_bytes": _DONE_BYTES,
     }
+    if turn.offences:
+        await remember_user(db, SANCTIONS, lease.user_id, turn.at)
     keys = db.keys(lease.user_id).turn(lease.session_id, lease.idempotency_key)
     status, *found = await db.run(("memory", "commit"), keys, arguments, *blobs)
     if status == b"lost":
@@ -199,10 +224,6 @@ def parse_items(stored: list[bytes]) -> list[MemoryItem]:
     return _ITEMS.validate_json(b"[" + b",".join(stored) + b"]")
 
 
-def parse_ledger(stored: list[bytes]) -> list[LedgerEntry]:
-    return _LEDGER.validate_json(b"[" + b",".join(stored) + b"]")
-
-
 def _holder(lease: Lease) -> dict[str, Any]:
     """Who asks, for every script about a lease."""
     return {
@@ -216,10 +237,8 @@ def _holder(lease: Lease) -> dict[str, Any]:
 
 def _release_later(db: Database, lease: Lease) -> None:
     async def quietly() -> None:
-        try:
+        with contextlib.suppress(StateError):  # Redis is away: the lease runs out by itself
             await release(db, lease)
-        except StateError:
-            pass  # Redis is away: the lease runs out by itself
 
     task = asyncio.create_task(quietly())
     _background.add(task)

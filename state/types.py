@@ -43,7 +43,8 @@ class Begun:
 
     ``replay`` is the stored reply of a finished Idempotency-Key: there is no lease then, nor for a blocked user.
     ``vectors`` has shape (n, d), row i for ``items[i]`` as it reads today. ``stale`` are items that another embedder
-    embedded: they can't be searched until ``Turn.refreshed`` brings their new vectors.
+    embedded: they can't be searched until ``Turn.refreshed`` brings their new vectors. Items may come from this process's
+    cache, with a ``used_at`` from when they were read; ``Store.memories`` has the exact one.
     """
 
     replay: dict[str, Any] | None

@@ -20,6 +20,9 @@ local function mark_running(ms)
   redis.call('PEXPIRE', idems, a.idempotency_ms)
 end
 
+-- An erasure finds a session's keys by this index, those of its queue included.
+redis.call('ZADD', sessions, now, a.session_id)
+
 local lease = redis.call('HMGET', session, 'holder', 'lease_until')
 if lease[1] ~= a.token then
   for _, gone in ipairs(redis.call('ZRANGEBYSCORE', waiting, '-inf', now)) do
@@ -45,9 +48,11 @@ end
 
 redis.call('HSET', session, 'holder', a.token, 'lease_until', now + a.lease_ms)
 if redis.call('PTTL', session) < 0 then redis.call('EXPIRE', session, 86400) end
-redis.call('ZADD', sessions, now, a.session_id)
 mark_running(a.lease_ms)
-return {
-  'ok', ledger_entries(), redis.call('HMGET', session, 'summary', 'last_at', 'count'),
-  redis.call('HGETALL', items), redis.call('HGETALL', vectors),
-}
+
+local found = {'ok', ledger_entries(), redis.call('HMGET', session, 'summary', 'last_at', 'count'), redis.call('GET', version)}
+if not (found[4] and found[4] == a.known_version) then
+  found[5] = redis.call('HVALS', items)
+  found[6] = redis.call('HGETALL', vectors)
+end
+return found

@@ -44,9 +44,13 @@ if a.turn then
     -- A value that another session wrote meanwhile has its own vectors.
     if item and cjson.decode(item).value == fresh.value then
       redis.call('HSET', vectors, fresh.id, ARGV[2 + i])
+      items_changed()
     end
   end
-  if a.memory then write_item(a.memory, ARGV[2]) end
+  if a.memory then
+    write_item(a.memory, ARGV[2])
+    items_changed()
+  end
 end
 
 -- The last turn ids, so that a commit sent again after a lost connection is known.

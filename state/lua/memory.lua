@@ -6,6 +6,11 @@ local function drop_item(id)
   return redis.call('HDEL', items, id)
 end
 
+-- Caches of what was loaded (state/cache.py) end with every write of an item or a vector.
+local function items_changed()
+  redis.call('SET', version, a.version)
+end
+
 -- m: id, key, value, told_at, told (epoch), date and day (ordinal) or neither, today (ordinal),
 -- max_items, max_history. An item without history has no such field: cjson can't tell an empty list from an object.
 local function write_item(m, blob)

@@ -1,6 +1,6 @@
 -- Comes before every script. Names for the keys (state/keys.py) and the arguments: ARGV[1] is JSON, the rest is binary.
-local sessions, idems, ledger, kept, items, vectors, use, expiry = unpack(KEYS, 1, 8)
-local session, turns, queue, waiting, idem = unpack(KEYS, 9, 13)
+local sessions, idems, ledger, kept, items, vectors, version, use, expiry = unpack(KEYS, 1, 9)
+local session, turns, queue, waiting, idem = unpack(KEYS, 10, 14)
 local a = cjson.decode(ARGV[1])
 
 -- Redis's own clock in ms: leases and places in a queue don't depend on the clocks of replicas.
