@@ -130,6 +130,6 @@ def best(
 
 
 def least_useful(items: Sequence[MemoryItem], keep: int) -> list[MemoryItem]:
-    """The items to drop so that ``keep`` stay: those used, or else told, longest ago."""
-    by_use = sorted(items, key=lambda item: item.used_at or item.told_at)
+    """The items to drop so that ``keep`` stay: those neither used nor told for the longest time."""
+    by_use = sorted(items, key=lambda item: max(item.used_at or item.told_at, item.told_at))
     return by_use[: max(len(items) - keep, 0)]
