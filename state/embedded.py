@@ -26,7 +26,7 @@ from redis.retry import Retry
 
 _MAX_SOCKET_PATH = 100  # sun_path has 104-108 bytes, depending on the system
 _START_S, _LOAD_S, _STOP_S = 15.0, 300.0, 15.0
-_BACKOFF_S = (0.05, 5.0)
+_BACKOFF_S = (0.02, 2.0)
 _HINT = "Set redis_url to a Redis of your own to do without the embedded one."
 
 
@@ -146,10 +146,9 @@ class EmbeddedRedis:
                 pass
             if self._stopping.is_set():
                 break
-            if time.monotonic() - started > 60:
-                backoff = _BACKOFF_S[0]
+            # Only a server that dies soon after its start is tried more and more slowly.
+            backoff = _BACKOFF_S[0] if time.monotonic() - started > 1 else min(backoff * 2, _BACKOFF_S[1])
             self._stopping.wait(backoff)
-            backoff = min(backoff * 2, _BACKOFF_S[1])
         process = self._process
         if process and process.poll() is None:
             process.terminate()

@@ -32,10 +32,9 @@ async def put(
     db: Database, user_id: str, write: MemoryWrite, *, today: dt.date, now: dt.datetime, must_exist: bool = False
 ) -> MemoryItem:
     """Raises ValueError for a key or value that no prompt could show as one item; NotFound with ``must_exist``."""
-    parsed = parse(item_text(write.key, write.value))
-    if parsed is None:
+    key, value = " ".join(write.key.split()), " ".join(write.value.split())
+    if parse(item_text(key, value)) != (key, value):
         raise ValueError("key and value must be short, not empty, and without [ ] or, in a key, a colon")
-    key, value = parsed
     write = MemoryWrite(key=key, value=value, date=write.date, vectors=write.vectors, embedder=write.embedder)
     arguments = {
         "memory": item_arguments(db, write, now, today),

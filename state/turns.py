@@ -51,6 +51,7 @@ async def begin(
     arguments = {
         **_holder(lease),
         "known_version": known.version if known else None,
+        "retention_s": settings.retention_days * 86400,
         "lease_ms": int(settings.lease_s * 1000),
         "waiter_ms": int(_WAITER_S * 1000),
         "idempotency_ms": int(settings.idempotency_hours * 3_600_000),

@@ -22,6 +22,7 @@ end
 
 -- An erasure finds a session's keys by this index, those of its queue included.
 redis.call('ZADD', sessions, now, a.session_id)
+redis.call('EXPIRE', sessions, a.retention_s + 86400)
 
 local lease = redis.call('HMGET', session, 'holder', 'lease_until')
 if lease[1] ~= a.token then

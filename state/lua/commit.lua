@@ -61,6 +61,7 @@ redis.call('HDEL', session, 'holder', 'lease_until')
 redis.call('EXPIRE', session, a.retention_s)
 redis.call('ZADD', sessions, now, a.session_id)
 -- A day later than the sessions themselves, so that no session is left that this index doesn't name.
+redis.call('EXPIRE', sessions, a.retention_s + 86400)
 redis.call('ZREMRANGEBYSCORE', sessions, '-inf', now - (a.retention_s + 86400) * 1000)
 if a.idempotent then
   redis.call('HSET', idem, 'digest', a.digest, 'reply', a.reply, 'session', a.session_id)
