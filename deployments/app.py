@@ -48,7 +48,8 @@ def build(args: AppConfig) -> Application:
     embedder = checkpoints.identity(models.memory_sbert.model)
     if models.memory_sbert.engine == "fake":
         embedder = "fake"
-    return Ingress.options(ray_actor_options={"num_cpus": NUM_CPUS}).bind(args, profile, tokenizer, embedder, bound)
+    ingress: Any = Ingress  # a Deployment; Serve's decorator hides it from type checkers
+    return ingress.options(ray_actor_options={"num_cpus": NUM_CPUS}).bind(args, profile, tokenizer, embedder, bound)
 
 
 def chosen_profile(args: AppConfig, gpus: float) -> Literal["cpu", "gpu"]:

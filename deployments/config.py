@@ -12,7 +12,6 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from ohlora.ethics import EthicsPolicy
 from state.store import StoreSettings
 
-
 ROOT = Path(__file__).resolve().parent.parent  # relative paths of the file start here, wherever a replica runs
 
 

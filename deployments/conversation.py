@@ -6,13 +6,14 @@ together does; nothing is kept unless the whole turn is.
 
 import asyncio
 import datetime as dt
+import logging
 import time
 import unicodedata
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -37,7 +38,7 @@ from state.errors import LedgerChanged
 from state.store import Store
 from state.types import Begun, Lease, MemoryWrite, Turn
 
-T = TypeVar("T")
+logger = logging.getLogger("ray.serve")
 Vectors = NDArray[np.float32]
 
 
@@ -226,8 +227,8 @@ class _TurnScript:
         with self._timed("memory_search"):
             try:
                 prompt, items, vectors = await self._embedded(recalled)
-            except ModelUnavailable:
-                self._degraded.append("memory_search")
+            except ModelUnavailable as error:
+                self._go_on_without("memory_search", error)
                 return recalled
             found = memories.best(prompt, vectors, threshold=self._memory_threshold)
         if found:
@@ -292,8 +293,8 @@ class _TurnScript:
                 date = memories.date_of(key, self._today)
                 texts = memories.embedding_texts(key, value, date, self._today)
                 vectors = await self._models.embed(texts, self._deadlines.memory_search)
-            except ModelUnavailable:
-                self._degraded.append("memory")
+            except ModelUnavailable as error:
+                self._go_on_without("memory", error)
                 return None
         return MemoryWrite(key=key, value=value, date=date, vectors=[*vectors], embedder=self._embedder)
 
@@ -303,8 +304,8 @@ class _TurnScript:
         with self._timed("pose"):
             try:
                 return Pose.parse(await self._models.express(answer, self._deadlines.pose)) or Pose()
-            except ModelUnavailable:
-                self._degraded.append("pose")
+            except ModelUnavailable as error:
+                self._go_on_without("pose", error)
                 return Pose()
 
     async def _summarise(self, turn_input: str, answer: str | None) -> str | None:
@@ -313,9 +314,13 @@ class _TurnScript:
         with self._timed("summary"):
             try:
                 return await self._models.summarise(turn_input, answer, self._deadlines.summary)
-            except ModelUnavailable:
-                self._degraded.append("summary")
+            except ModelUnavailable as error:
+                self._go_on_without("summary", error)
                 return None
+
+    def _go_on_without(self, part: str, error: ModelUnavailable) -> None:
+        self._degraded.append(part)
+        logger.warning("turn %s goes on without %s: %s", self._turn_id, part, error)
 
     async def _block_or_go_on(self, scores: dict[str, float], answer: str) -> ethics.Verdict:
         """The verdict, unless it is a block: that one is kept, nothing else of the turn is, and the user is refused."""
@@ -406,12 +411,13 @@ class _TurnScript:
                 self._begun.ledger[:] = changed.ledger
                 verdict = await self._block_or_go_on(scores, answer)
                 reply.system_message = warning_text(verdict)
-        self._timings.commit = self._elapsed(begin)
-        self._timings.total = self._elapsed(self._started)
+        if self._lease.idempotency_key is None:  # else the reply stays exactly as it was stored for a repeat
+            self._timings.commit = self._elapsed(begin)
+            self._timings.total = self._elapsed(self._started)
         return reply.model_dump(mode="json")
 
     @contextmanager
-    def _timed(self, name: str):  # type: ignore[no-untyped-def]
+    def _timed(self, name: str) -> Iterator[None]:
         begin = time.perf_counter()
         try:
             yield

@@ -20,7 +20,7 @@ Vectors = NDArray[np.float32]
 class Encoder:
     """A replica of one sentence encoder, ready only after its warm-up."""
 
-    async def __init__(self, config: EncoderConfig, setting: str) -> None:
+    async def __init__(self, config: EncoderConfig, setting: str) -> None:  # type: ignore[misc]  # Serve awaits it
         self.config = config
         self._model: Any = None
         if config.engine != "fake":

@@ -8,7 +8,7 @@ from deployments.encoder import Encoder, Vectors
 
 @serve.deployment(max_ongoing_requests=256)
 class EthicsSBERT(Encoder):
-    async def __init__(self, config: EncoderConfig, setting: str) -> None:
+    async def __init__(self, config: EncoderConfig, setting: str) -> None:  # type: ignore[misc]  # Serve awaits it
         await super().__init__(config, setting)
         # By the labels they are of: a changed policy brings other labels, without a restart.
         self._labels: dict[tuple[str, ...], Vectors] = {}

@@ -32,7 +32,7 @@ READY_DEADLINE_S = 3.0
 @serve.deployment(max_ongoing_requests=256)
 @serve.ingress()
 class Ingress:
-    async def __init__(
+    async def __init__(  # type: ignore[misc]  # Serve awaits it
         self,
         config: AppConfig,
         profile: Literal["cpu", "gpu"],

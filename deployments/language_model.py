@@ -28,7 +28,7 @@ class LanguageModel:
     task: ClassVar[Task]
     settings_type: ClassVar[type[Settings]]
 
-    async def __init__(self, config: LanguageModelConfig, setting: str) -> None:
+    async def __init__(self, config: LanguageModelConfig, setting: str) -> None:  # type: ignore[misc]  # Serve awaits it
         self.config = config
         self.settings: Any = self.settings_type()
         self._configured = False
@@ -74,8 +74,9 @@ class LanguageModel:
             "num_gpus": config.num_gpus,
         }
 
-    async def __del__(self) -> None:
-        await self.engine.close()
+    def __del__(self) -> None:
+        if hasattr(self, "engine"):  # a failed start has none
+            self.engine.close()
 
     async def check_health(self) -> None:
         await self.engine.check()

@@ -32,7 +32,9 @@ from deployments.checkpoints import CheckpointError, check_local
 from deployments.config import ROOT, AppConfig, IngressSettings
 from deployments.schemas.native import Ready
 
-RUN = "OHLORA_RUN"  # in the environment of everything that a run starts: the project's folder
+RUN = (
+    "OHLORA_RUN"  # in the environment of everything that a run starts: its data folder, which one run may use at a time
+)
 STOP_S = 18.0
 _FAILED = re.compile(r"(?:CheckpointError|EmbeddedRedisError|ValueError|ValidationError)[^:\n]*: (.+)")
 console = Console()
@@ -97,19 +99,27 @@ def visible_gpus() -> int:
     return listed.stdout.count("GPU ") if listed.returncode == 0 else 0
 
 
-def clear_leftovers(record: Path) -> None:
-    """Ends what a crashed run of this project left. Raises ConfigError while another run of it lives."""
-    left = [process for process, owner in processes.with_variable(RUN) if owner == str(ROOT)]
+def clear_leftovers(data: Path) -> None:
+    """Ends what a crashed run on this data folder left. Raises ConfigError while another run on it lives."""
+    record = data / "run.json"
+    left = [process for process, owner in processes.with_variable(RUN) if owner == str(data)]
     if record.is_file():
         known = json.loads(record.read_text())
         if processes.lives(known["launcher"]):
             pid = known["launcher"].split(":")[0]
-            raise ConfigError(f"This project is being served already (process {pid}): stop that run first.")
+            raise ConfigError(f"data_dir: {data} is in use by a run that lives (process {pid}): stop it first.")
         left += processes.of_session(known["serve"])
         record.unlink()
     if left:
         console.print(f"[yellow]Clearing {len(set(left))} processes that an earlier run left behind.[/]")
         processes.end(list(set(left)), grace_s=8)
+
+
+def data_folder(schema: ServeDeploySchema) -> Path:
+    """The data folder that the file names, made if it is not there."""
+    folder = (ROOT / Path(schema.applications[0].args.get("data_dir", "data")).expanduser()).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def check_port(host: str, port: int) -> None:
@@ -128,8 +138,8 @@ class Run:
 
     def __init__(self, config: Path, schema: ServeDeploySchema, data: Path) -> None:
         self.address = f"http://{schema.http_options.host}:{schema.http_options.port}"
-        self.log, self._record = data / "serve.log", data / "run.json"
-        environment = os.environ | {RUN: str(ROOT), "RAY_USAGE_STATS_ENABLED": "0", "PYTHONUNBUFFERED": "1"}
+        self._data, self.log, self._record = data, data / "serve.log", data / "run.json"
+        environment = os.environ | {RUN: str(data), "RAY_USAGE_STATS_ENABLED": "0", "PYTHONUNBUFFERED": "1"}
         serve = Path(sys.executable).parent / "serve"
         with self.log.open("wb") as output:
             # A session of its own: Ctrl-C reaches this process only, which then ends the run in order.
@@ -235,9 +245,8 @@ def main() -> int:
         if options.check:
             console.print(f"{options.config} is fine.")
             return 0
-        data = ROOT / "data"
-        data.mkdir(exist_ok=True)
-        clear_leftovers(data / "run.json")
+        data = data_folder(schema)
+        clear_leftovers(data)
         check_port(schema.http_options.host, schema.http_options.port)
         run = Run(config, schema, data)
         ready = run.wait_until_ready()

@@ -66,7 +66,7 @@ class TextEngine(Protocol):
     async def check(self) -> None:
         """Raises when the engine can't generate any more."""
 
-    async def close(self) -> None: ...
+    def close(self) -> None: ...
 
 
 def room(request: GenerationRequest, prompt_tokens: int, max_model_len: int) -> int:

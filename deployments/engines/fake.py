@@ -55,5 +55,5 @@ class FakeEngine:
     async def check(self) -> None:
         return
 
-    async def close(self) -> None:
+    def close(self) -> None:
         return

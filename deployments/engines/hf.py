@@ -43,7 +43,8 @@ class HFEngine:
     async def start(self) -> None:
         with gpu.starting(self._spec.gpu_share):
             await asyncio.to_thread(self._load)
-        for adapter in [*self._spec.adapters] or [None]:
+        adapters: list[str | None] = [*self._spec.adapters]
+        for adapter in adapters or [None]:
             request = GenerationRequest(prompt="안녕", adapter=adapter, temperature=0.0, stop="\0", max_tokens=4)
             async for _ in self.generate(request):
                 pass
@@ -150,7 +151,7 @@ class HFEngine:
         if self._model is None:
             raise RuntimeError("the model is not loaded")
 
-    async def close(self) -> None:
+    def close(self) -> None:
         self._model = None
 
 

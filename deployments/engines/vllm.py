@@ -76,7 +76,8 @@ class VLLMEngine:
 
     async def _warm_up(self) -> None:
         """Generates a few tokens with each adapter: a fresh engine takes its first request many times slower."""
-        for adapter in [*self._adapters] or [None]:
+        adapters: list[str | None] = [*self._adapters]
+        for adapter in adapters or [None]:
             request = GenerationRequest(prompt="안녕", adapter=adapter, temperature=0.0, stop="\0", max_tokens=4)
             async with aclosing(self.generate(request)) as chunks:
                 async for _ in chunks:
@@ -118,6 +119,6 @@ class VLLMEngine:
     async def check(self) -> None:
         await self._engine.check_health()
 
-    async def close(self) -> None:
+    def close(self) -> None:
         if self._engine is not None:
             self._engine.shutdown()

@@ -77,7 +77,11 @@ class EthicsReply(BaseModel):
 
 
 class Timings(BaseModel):
-    """Milliseconds from the hop's start to its end; 0 for a hop that did not run. ``first_token`` counts from the request."""
+    """Milliseconds from the hop's start to its end; 0 for a hop that did not run. ``first_token`` counts from the request.
+
+    ``commit`` is 0 in the reply to a request with an Idempotency-Key: a repeat gets the same reply, and that one was stored
+    by the commit itself.
+    """
 
     total: float = 0
     ethics: float = 0
