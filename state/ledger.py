@@ -86,7 +86,9 @@ async def page(db: Database, listed: str, *, limit: int, offset: int) -> LedgerP
     """Entries of ``limit`` users from ``offset`` on: those with the newest entry first, newest entries first."""
     key = index(db.settings.key_prefix, listed)
     # One more tells whether there is a next page.
-    found: list[Any] = await db.attempt(lambda: db.client.zrange(key, offset, offset + limit, desc=True, withscores=True))
+    found: list[Any] = await db.attempt(
+        lambda: db.client.zrange(key, offset, offset + limit, desc=True, withscores=True)
+    )
     users = [(name.decode(), score) for name, score in found[:limit]]
     ledgers = await asyncio.gather(*(read(db, user_id) for user_id, _ in users))
     entries = []

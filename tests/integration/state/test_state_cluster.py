@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 import redis
+from state_support import NOW, TODAY, begin, block, chat, remember, turn, turn_ids, warning
 
 from state.embedded import _executable
 from state.store import Store, StoreSettings
-from state_support import NOW, TODAY, begin, block, chat, remember, turn, turn_ids, warning
 
 SLOTS = 16384
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 import redis
+from state_support import python
 
 from state import embedded
 from state.embedded import EmbeddedRedis, EmbeddedRedisError
-from state_support import python
 
 OWNER = """
 import sys, time
@@ -109,9 +109,12 @@ def test_the_server_dies_with_its_owner_and_the_next_owner_has_the_data(tmp_path
 def test_a_server_left_over_is_ended_before_the_new_one_starts(tmp_path: Path, answers: bool) -> None:
     """One whose owner died without it, whether its socket is still there or not."""
     server = EmbeddedRedis(tmp_path)
+    options = [
+        f"--port 0 --unixsocket {server.socket} --dir {tmp_path}",
+        f"--pidfile {tmp_path}/redis.pid --appendonly yes",
+    ]
     left = subprocess.Popen(
-        [embedded._executable(), "--port", "0", "--unixsocket", str(server.socket), "--dir", str(tmp_path)]
-        + ["--pidfile", str(tmp_path / "redis.pid"), "--appendonly", "yes"],
+        [embedded._executable(), *" ".join(options).split()],
         stdout=subprocess.DEVNULL,
     )
     wait_for(server.alive)

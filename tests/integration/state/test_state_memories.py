@@ -11,18 +11,20 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from state_support import NOW, TODAY, begin, chat, embed, keys_of, remember, turn
 
 from ohlora.memories import MemoryItem, date_of, embedding_texts, identity, item_text, least_useful
 from state.errors import NotFound
 from state.store import Store
 from state.types import texts_to_embed
-from state_support import NOW, TODAY, begin, chat, embed, keys_of, remember, turn
 
 Open = Callable[..., Store]
 DAY = dt.timedelta(days=1)
 
 
-async def put(store: Store, key: str, value: str, user: str = "mina", now: dt.datetime = NOW, **more: Any) -> MemoryItem:
+async def put(
+    store: Store, key: str, value: str, user: str = "mina", now: dt.datetime = NOW, **more: Any
+) -> MemoryItem:
     today = now.date()
     vectors = [embed(text) for text in embedding_texts(key, value, date_of(key, today), today)]
     return await store.put_memory(user, key, value, today=today, now=now, embeddings=vectors, embedder="m1", **more)
@@ -158,7 +160,9 @@ ACTIONS = st.tuples(st.sampled_from(KEYS), st.sampled_from("가나다"), st.inte
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(actions=st.lists(ACTIONS, max_size=12))
-async def test_any_writes_and_deletions_agree_with_a_dict(open_store: Open, actions: list[tuple[str, str, int, bool]]) -> None:
+async def test_any_writes_and_deletions_agree_with_a_dict(
+    open_store: Open, actions: list[tuple[str, str, int, bool]]
+) -> None:
     """Two replicas with caches: each sees what the other wrote, on every day, with the vector of how it reads."""
     replicas = [open_store(), open_store()]
     user = uuid.uuid4().hex

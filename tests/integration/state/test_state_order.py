@@ -6,8 +6,9 @@ import random
 from collections import Counter
 from collections.abc import Callable
 
-from state.store import Store
 from state_support import TODAY, begin, python, remember, turn
+
+from state.store import Store
 
 Open = Callable[..., Store]
 

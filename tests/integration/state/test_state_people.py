@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable
 
 import pytest
+from state_support import NOW, TODAY, begin, block, chat, keys_of, remember, turn, turn_ids, warning
 
 from ohlora.ethics import Kind, blocked_until
 from state import ledger
 from state.errors import NotFound
 from state.store import Store
-from state_support import NOW, TODAY, begin, block, chat, keys_of, remember, turn, turn_ids, warning
 
 Open = Callable[..., Store]
 MINUTE = dt.timedelta(minutes=1)
@@ -216,7 +216,9 @@ async def test_administrators_see_all_users_page_by_page(store: Store) -> None:
 async def test_the_list_names_a_user_before_the_entry_and_heals(store: Store) -> None:
     """A crash between the two leaves a name without entries, never an entry without its name."""
     await ledger.remember_user(store._db, ledger.SANCTIONS, "crashed-long-ago", NOW - dt.timedelta(hours=2))
-    await ledger.remember_user(store._db, ledger.SANCTIONS, "writing-now", dt.datetime.fromtimestamp(time.time(), dt.UTC))
+    await ledger.remember_user(
+        store._db, ledger.SANCTIONS, "writing-now", dt.datetime.fromtimestamp(time.time(), dt.UTC)
+    )
     await chat(store, "mina", offences=[warning()])
     assert [row.user_id for row in (await store.all_sanctions()).entries] == ["mina"]
     names = await store._db.client.zrange("ohlora:index:sanctions", 0, -1)

@@ -1,18 +1,19 @@
 """A turn is kept once, in order, or not at all."""
 
 import asyncio
+import contextlib
 import datetime as dt
 import random
 import time
 from collections.abc import Callable
 
 import pytest
+from state_support import NOW, TODAY, begin, block, chat, keys_of, remember, turn, turn_ids, warning
 
 from ohlora.ethics import blocked_until
 from state import turns
 from state.errors import IdempotencyInProgress, IdempotencyMismatch, LeaseLost, LedgerChanged, NotFound, SessionBusy
 from state.store import Store
-from state_support import NOW, TODAY, begin, block, chat, keys_of, remember, turn, turn_ids, warning
 
 Open = Callable[..., Store]
 
@@ -20,11 +21,16 @@ Open = Callable[..., Store]
 async def test_a_turn_is_read_back_as_it_was_kept(store: Store) -> None:
     begun = await begin(store)
     assert (begun.turn_number, begun.summary, begun.items, begun.ledger, begun.replay) == (1, None, [], [], None)
-    kept = turn("t1", summary="요약", reply={"answer": "안녕 / \"로라\" \u200b😀", "n": [1, 0.5, None, [], {}]})
+    kept = turn("t1", summary="요약", reply={"answer": '안녕 / "로라" \u200b😀', "n": [1, 0.5, None, [], {}]})
     await store.commit(begun.lease, kept)
     (row,) = await store.session_turns("mina", "s1")
     assert row["turn_number"] == 1
-    assert (row["prompt"], row["answer"], row["summary"], row["reply"]) == (kept.prompt, kept.answer, "요약", kept.reply)
+    assert (row["prompt"], row["answer"], row["summary"], row["reply"]) == (
+        kept.prompt,
+        kept.answer,
+        "요약",
+        kept.reply,
+    )
     assert dt.datetime.fromisoformat(row["at"]) == NOW
     again = await begin(store)
     assert (again.turn_number, again.summary) == (2, "요약")
@@ -81,7 +87,7 @@ async def test_waiting_turns_are_taken_in_the_order_they_came_in(store: Store, o
     waiting = []
     for i in range(12):
         waiting.append(asyncio.create_task(wait(i)))
-        while await store._db.client.zcard(store._db.keys("mina").one("queue", "s1")) <= i:
+        while await store._db.client.zcard(store._db.keys("mina").one("queue", "s1")) <= i:  # noqa: ASYNC110 - Redis has none
             await asyncio.sleep(0.002)
     await store.commit(held.lease, turn("t"))
     # Newcomers must not overtake those who wait.
@@ -117,10 +123,8 @@ async def test_a_cancelled_begin_leaves_nothing_behind(store: Store) -> None:
         task = asyncio.create_task(begin(store, idempotency_key="k", body_digest="d"))
         await asyncio.sleep(random.random() * 0.003)
         task.cancel()
-        try:
+        with contextlib.suppress(asyncio.CancelledError):
             await store.release((await task).lease)
-        except asyncio.CancelledError:
-            pass
         deadline = time.monotonic() + 2
         while True:  # the release goes out in the background
             try:

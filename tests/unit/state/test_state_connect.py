@@ -1,11 +1,10 @@
 """From redis_url to a client, without a server: what is understood, and what an error says."""
 
+import pytest
 import redis.asyncio as aioredis
+from pydantic import ValidationError
 from redis.asyncio.connection import SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.sentinel import SentinelConnectionPool
-
-import pytest
-from pydantic import ValidationError
 
 from state.database import StoreSettings, connect
 
