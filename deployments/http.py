@@ -15,7 +15,9 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from deployments import http_records
 from deployments.config import IngressSettings
+from deployments.records import Records
 from deployments.schemas.errors import ApiError, ErrorReply, language_of
 from deployments.schemas.native import ChatReply, ChatRequest, Health, Id, Ready
 from state import errors as state_errors
@@ -31,6 +33,8 @@ class Service(Protocol):
     def settings(self) -> IngressSettings: ...
     async def chat(self, request: ChatRequest, idempotency_key: str | None) -> tuple[dict[str, Any], bool]: ...
     async def ready(self) -> Ready: ...
+    @property
+    def records(self) -> Records: ...
 
 
 def create_app(service: Service, *, behind_serve: bool = False) -> FastAPI:
@@ -63,6 +67,8 @@ def create_app(service: Service, *, behind_serve: bool = False) -> FastAPI:
         """One message to Oh-LoRA and her whole reply."""
         reply, replayed = await service.chat(body, idempotency_key)
         return JSONResponse(reply, headers={"idempotent-replayed": "true"} if replayed else None)
+
+    app.include_router(http_records.router(service.records, lambda: service.settings))
 
     @app.get("/livez", tags=["health"])
     async def livez() -> Health:
@@ -154,7 +160,12 @@ def _add_errors(app: FastAPI) -> None:
     on(state_errors.SessionBusy, lambda *_: ApiError("session_busy"))
     on(state_errors.LeaseLost, lambda *_: ApiError("session_busy"))
     on(state_errors.IdempotencyInProgress, lambda *_: ApiError("idempotency_in_progress"))
+    on(state_errors.NotFound, _of_missing)
     on(state_errors.IdempotencyMismatch, lambda *_: ApiError("idempotency_mismatch"))
+
+
+def _of_missing(request: Request, error: state_errors.NotFound) -> ApiError:
+    return ApiError(f"{error.kind}_not_found", detail=str(error))
 
 
 def _of_validation(error: RequestValidationError) -> ApiError:

@@ -20,6 +20,7 @@ from deployments.config import AppConfig, IngressSettings
 from deployments.conversation import Conversation, ModelUnavailable
 from deployments.handles import ServeModels
 from deployments.language_model import checked
+from deployments.records import Records
 from deployments.schemas.errors import ApiError
 from deployments.schemas.native import ChatRequest, Part, Ready
 from state.errors import StoreUnavailable
@@ -49,6 +50,7 @@ class Ingress:
         self._configured = False
         self._started = False
         self._conversation = Conversation(self._models, self._store, profile=profile, embedder=embedder)
+        self.records = Records(self._models, self._store, embedder=embedder)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return http.create_app(self, behind_serve=True)

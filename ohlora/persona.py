@@ -23,7 +23,7 @@ CATEGORY_NAMES = {
 }
 
 WARNING = (
-    "⚠️ {categories}(으)로 경고를 받았어요. 같은 일이 되풀이되면 대화가 한동안 막혀요.",
+    "⚠️ {categories} 때문에 경고를 받았어요. 같은 일이 되풀이되면 대화가 한동안 막혀요.",
     "⚠️ This is a warning for: {categories}. If it happens again, you will be blocked for a while.",
 )
 
@@ -56,6 +56,7 @@ ERRORS = {
     ),
     "user_not_found": ("그런 사용자를 찾을 수 없어요: {detail}", "There is no such user: {detail}"),
     "memory_not_found": ("그런 기억을 찾을 수 없어요: {detail}", "There is no such memory: {detail}"),
+    "sanction_not_found": ("그런 조치를 찾을 수 없어요: {detail}", "There is no such sanction: {detail}"),
     "session_not_found": ("그런 대화를 찾을 수 없어요: {detail}", "There is no such session: {detail}"),
     "model_not_found": (
         "그런 페르소나가 없어요: {detail}. 있는 것: {known}",
@@ -104,7 +105,7 @@ ERRORS = {
     "not_found": ("그런 주소가 없어요: {detail}", "There is nothing at {detail}."),
     "method_not_allowed": ("이 주소에서는 {detail} 요청을 받지 않아요.", "This address does not take {detail}."),
     "internal_error": (
-        "예상하지 못한 문제가 생겼어요. 요청 번호 {request_id}와 함께 운영자에게 알려 주세요.",
+        "예상하지 못한 문제가 생겼어요. 요청 번호({request_id})와 함께 운영자에게 알려 주세요.",
         "Something unexpected happened. Tell the operator the request id {request_id}.",
     ),
 }

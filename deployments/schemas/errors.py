@@ -16,6 +16,7 @@ _CODES = {
     "user_not_found": (404, "not_found_error"),
     "memory_not_found": (404, "not_found_error"),
     "session_not_found": (404, "not_found_error"),
+    "sanction_not_found": (404, "not_found_error"),
     "model_not_found": (404, "not_found_error"),
     "not_found": (404, "not_found_error"),
     "method_not_allowed": (405, "invalid_request_error"),

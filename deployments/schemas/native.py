@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:@-]{1,128}$")]
 
 
-def _known_zone(name: str) -> str:
+def known_zone(name: str) -> str:
     try:
         ZoneInfo(name)
     except (KeyError, ValueError, OSError):
@@ -16,9 +16,10 @@ def _known_zone(name: str) -> str:
     return name
 
 
-def _not_blank(text: str) -> str:
+def readable(text: str) -> str:
+    """``text`` if it says something and can be written as UTF-8."""
     if not text.strip():
-        raise ValueError("the message is empty")
+        raise ValueError("the text is empty")
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -36,9 +37,9 @@ class ChatRequest(BaseModel):
 
     user_id: Id = Field(description="Whose memories and sanctions count")
     session_id: Id | None = Field(None, description="The conversation; left out, a new one is made and returned")
-    message: Annotated[str, Field(min_length=1, max_length=100_000), AfterValidator(_not_blank)]
+    message: Annotated[str, Field(min_length=1, max_length=100_000), AfterValidator(readable)]
     persona: str = Field("ohlora", min_length=1, max_length=64)
-    timezone: Annotated[str, Field(max_length=64), AfterValidator(_known_zone)] | None = Field(
+    timezone: Annotated[str, Field(max_length=64), AfterValidator(known_zone)] | None = Field(
         None, description="IANA name; the configured default where it is left out"
     )
     stream: bool = Field(False, description="Server-sent events instead of one reply")

@@ -147,7 +147,7 @@ async def test_an_unfit_answer_is_generated_again_and_the_calendar_warmer(make_w
 
 
 async def test_after_five_unfit_answers_she_leaves_it_on_read(make_world):
-    world = await make_world(lambda r: "요약" if r.prompt.endswith(prompts.ANSWER_START) else echo(r))
+    world = await make_world(lambda r: "링크 http://x" if r.prompt.endswith(prompts.ANSWER_START) else echo(r))
     reply = await world.say("안녕")
     assert reply["answer"] == "(읽씹)"
     assert reply["summary"] is None

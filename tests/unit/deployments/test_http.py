@@ -9,6 +9,7 @@ import pytest
 from deployments import http
 from deployments.config import IngressSettings
 from deployments.conversation import Conversation
+from deployments.records import Records
 from deployments.schemas.errors import ApiError
 from deployments.schemas.native import ChatRequest, Part, Ready
 from state import errors as state_errors
@@ -19,8 +20,9 @@ from tests.support import LocalModels
 class Service:
     """What the ingress offers, on fakes; ``failure`` is raised instead of a reply."""
 
-    def __init__(self, conversation: Conversation) -> None:
+    def __init__(self, conversation: Conversation, records: Records) -> None:
         self.conversation = conversation
+        self.records = records
         self.failure: Exception | None = None
         self.parts = {"Answer": Part(ok=True)}
 
@@ -43,7 +45,8 @@ class Service:
 async def service(store: Store) -> Service:
     models = await LocalModels.create()
     models.score()
-    return Service(Conversation(models, store, profile="cpu", embedder="fake"))
+    conversation = Conversation(models, store, profile="cpu", embedder="fake")
+    return Service(conversation, Records(models, store, embedder="fake"))
 
 
 @pytest.fixture

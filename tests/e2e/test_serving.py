@@ -1,0 +1,156 @@
+"""The main job, as a user would try it: `serve run serve_config.yaml`, a conversation over HTTP, failures, stop and start.
+
+One system serves all tests of this file; they run from top to bottom.
+"""
+
+import json
+import signal
+import subprocess
+
+import httpx
+import psutil
+import pytest
+
+DEPLOYMENTS = ("Answer", "Summary", "Memory", "Pose", "MemorySBERT", "EthicsSBERT")
+
+
+def test_the_start_ends_with_what_runs_and_what_to_try(system):
+    banner = system.banner
+    assert system.address in banner
+    assert "profile cpu" in banner
+    for deployment in DEPLOYMENTS:
+        assert deployment in banner
+    assert "vllm" in banner
+    curl = next(line.strip() for line in banner.splitlines() if line.strip().startswith("curl "))
+    shown = subprocess.run(["bash", "-c", f"{curl} -s"], capture_output=True, text=True, timeout=60)
+    assert json.loads(shown.stdout)["answer"]
+
+
+def test_health_schema_and_page(system):
+    assert httpx.get(f"{system.address}/livez").json() == {"status": "ok"}
+    ready = httpx.get(f"{system.address}/readyz").json()
+    assert (ready["status"], {*ready["deployments"]}) == ("ready", {*DEPLOYMENTS})
+    assert "/v1/chat" in httpx.get(f"{system.address}/openapi.json").json()["paths"]
+    assert "swagger" in httpx.get(f"{system.address}/docs").text.lower()
+
+
+def test_five_turns_with_a_memory_a_summary_and_a_block(system):
+    first = system.say("내가 좋아하는 음식은 초밥이야").json()
+    assert first["memory"]["saved"]["value"] == "초밥", first
+    assert first["degraded"] == []
+    assert all(
+        first["timings_ms"][hop] > 0 for hop in ("total", "ethics", "answer", "memory", "pose", "summary", "commit")
+    )
+
+    # The answers are greedy, so the same words answered otherwise than in a new session were read with the summary.
+    second = system.say("왜?").json()
+    alone = system.say("왜?", session="another", user="jisu").json()
+    assert first["summary"]
+    assert second["memory"]["used"] is None
+    assert second["answer"] != alone["answer"], "the summary of the turn before was not used"
+
+    third = system.say("취미가 뭐야?").json()
+    assert third["answer"]
+
+    fourth = system.say("내가 좋아하는 음식이 뭐였지?").json()
+    assert fourth["memory"]["used"]["value"] == "초밥", fourth
+    assert fourth["memory"]["used"]["id"] == first["memory"]["saved"]["id"]
+    assert "초밥" in fourth["answer"]
+
+    fifth = system.say("꺼져 이 병신 같은 년아 죽어버려")
+    error = fifth.json()["error"]
+    assert (fifth.status_code, error["code"]) == (403, "user_blocked"), fifth.text
+    assert {"blocked_until", "categories", "sanction_id"} <= set(error)
+    after = system.say("미안해", session="s2")
+    assert (after.status_code, after.json()["error"]["sanction_id"]) == (403, error["sanction_id"])
+    assert system.say("안녕", user="jisu", session="another").status_code == 200, "a block is one person's"
+
+
+@pytest.mark.parametrize(
+    "message",
+    ["안녕!", "이름이 뭐야?", "몇 살이야?", "취미가 뭐야?", "배고파 뭐 먹을까?", "나 너무 피곤해", "시험 망했어 ㅠㅠ"],
+)
+def test_everyday_messages_get_an_answer_a_pose_and_a_summary(system, message):
+    reply = system.say(message, user="sora", session=f"day-{abs(hash(message))}").json()
+    assert reply["answer"] not in ("", "(읽씹)")
+    assert reply["summary"]
+    assert reply["ethics"]["verdict"] == "none"
+    assert reply["pose"]["eyes"] in ("작게", "보통", "크게", "아주 크게")
+
+
+def test_errors_over_http(system):
+    def post(content: bytes, **headers: str) -> httpx.Response:
+        return httpx.post(
+            f"{system.address}/v1/chat", content=content, headers={"content-type": "application/json"} | headers
+        )
+
+    assert post(b"{").json()["error"]["code"] == "invalid_json"
+    assert post(b"{}").json()["error"]["code"] == "validation_error"
+    assert post(b"{" + b" " * 70_000 + b"}").status_code == 413
+    assert system.say("안녕", user="한글").json()["error"]["param"] == "user_id"
+    long = system.say("로라야 내 이야기를 처음부터 끝까지 한번 들어볼래? " * 10)
+    assert (long.status_code, long.json()["error"]["code"]) == (422, "prompt_too_long")
+    assert long.json()["error"]["tokens"] > long.json()["error"]["limit"]
+    assert "혜나" in long.json()["error"]["message"]
+    given = post(b"{}", **{"x-request-id": "mine-1", "accept-language": "en"})
+    assert given.headers.get_list("x-request-id") == ["mine-1"]
+    assert given.json()["error"]["request_id"] == "mine-1"
+
+
+def kill(process: psutil.Process) -> None:
+    process.send_signal(signal.SIGKILL)
+    process.wait(10)
+
+
+@pytest.mark.parametrize(("deployment", "part"), [("Summary", "summary"), ("Memory", "memory"), ("Pose", "pose")])
+def test_without_summary_memory_or_pose_the_reply_says_so(system, deployment, part):
+    kill(system.replica(deployment))
+    reply = system.say("안녕", user="sora", session=f"without-{part}").json()
+    assert reply["answer"]
+    assert reply["degraded"] == [part]
+    system.until(system.ready)
+
+
+def test_without_ethics_nothing_is_answered(system):
+    kill(system.replica("EthicsSBERT"))
+    response = system.say("안녕", user="sora", session="without-ethics")
+    assert (response.status_code, response.json()["error"]["code"]) == (503, "model_unavailable")
+    assert int(response.headers["retry-after"]) >= 1
+    system.until(system.ready)
+    assert system.say("안녕", user="sora", session="without-ethics").status_code == 200
+
+
+def test_redis_killed_is_503_then_resumes_with_its_data(system):
+    server = next(p for p in psutil.process_iter(["name"]) if "redis-server" in p.name() and _of(p, system))
+    kill(server)
+    codes = set()
+
+    def resumed() -> bool:
+        response = system.say("안녕", user="sora", session="redis")
+        codes.add(response.status_code)
+        return response.status_code == 200
+
+    system.until(resumed, 30)
+    assert codes <= {200, 503}
+    assert system.say("안녕").json()["error"]["code"] == "user_blocked", "the ledger was lost"
+
+
+def _of(process: psutil.Process, system) -> bool:
+    return str(system.folder) in " ".join(process.cmdline() + [str(v) for v in process.environ().values()])
+
+
+def test_ctrl_c_ends_everything_and_a_start_after_a_crash_finds_the_data(system):
+    before = system.descendants()
+    assert system.stop() < 20
+    assert not [p for p in before if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+
+    system.start()
+    assert system.say("안녕").json()["error"]["code"] == "user_blocked"
+    survivors = system.descendants()
+    system.process.kill()  # a crash: the launcher is gone and cleans nothing up
+    system.process.wait(10)
+    banner = system.start()
+    assert "earlier run left behind" in banner
+    assert not [p for p in survivors if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+    assert system.say("안녕").json()["error"]["code"] == "user_blocked"
+    assert system.stop() < 20
