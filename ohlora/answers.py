@@ -8,11 +8,12 @@ import re
 from enum import StrEnum
 
 from ohlora.clock import contradicts_calendar
-from ohlora.prompts import ANSWER_STOP
+from ohlora.prompts import ANSWER_STOP, CONTROL_MARKS
 
 LEFT_ON_READ = "(읽씹)"
 
-_LEFTOVERS = ("답변 종료", "(사용자", "요약")
+# Without spaces, as they are looked for in an answer without spaces.
+_LEFTOVERS = tuple(mark.replace(" ", "") for mark in ("답변 종료", "(사용자", "요약)", *CONTROL_MARKS))
 _INVISIBLE = re.compile(r"[\u200b-\u200f\u2060\ufeff]")
 _SPACES = re.compile(r"[\u00a0\u202f\u3000\s]+")
 _PARTICLES = (("오늘는", "오늘은"), ("내일는", "내일은"))
@@ -29,8 +30,8 @@ class Refusal(StrEnum):
 
 def clean(text: str) -> str:
     """``text`` up to its stop mark, without invisible or no-break spaces, with the two wrong particles mended."""
-    text = _INVISIBLE.sub("", text).split(ANSWER_STOP)[0]
-    text = _SPACES.sub(" ", text).strip()
+    text = _SPACES.sub(" ", _INVISIBLE.sub("", text))
+    text = text.split(ANSWER_STOP)[0].strip()
     for wrong, right in _PARTICLES:
         text = text.replace(wrong, right)
     return text
@@ -40,7 +41,7 @@ def refusal(answer: str, now: dt.datetime) -> Refusal | None:
     """Why a cleaned ``answer`` may not be sent at the user's local time ``now``, or None when it may (system.md §7)."""
     if not answer:
         return Refusal.EMPTY
-    if any(mark in answer for mark in _LEFTOVERS):
+    if any(mark in answer.replace(" ", "") for mark in _LEFTOVERS):
         return Refusal.LEFTOVER_MARK
     if "http" in answer.lower():
         return Refusal.LINK

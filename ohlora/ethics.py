@@ -29,7 +29,9 @@ class Category(BaseModel):
     label: str = Field(min_length=1, description="Category name that the ethics S-BERT embeds, as in its training data")
     key: str = Field(min_length=1, description="Short name used in replies and in the ledger")
     threshold: float = Field(ge=-1, le=1, description="Lowest cosine that counts")
-    needs_refusal: bool = Field(False, description="Counts only when the answer itself refuses (contains a refusal word)")
+    needs_refusal: bool = Field(
+        False, description="Counts only when the answer itself refuses (contains a refusal word)"
+    )
     ladder_days: tuple[float, ...] = Field(
         min_length=1, description="Block for offence 1, 2, 3, … in days; 0 is a warning; past the end the last repeats"
     )
@@ -62,7 +64,9 @@ class EthicsPolicy(BaseModel):
         description="Kinds of abuse; leave out 혐오/기타 for generation v3",
     )
     normal_threshold: float = Field(0.5, description="No verdict when the score of 일반 reaches this")
-    refusal_words: tuple[str, ...] = Field(("미안", "부담"), description="Words by which an answer shows that it refuses")
+    refusal_words: tuple[str, ...] = Field(
+        ("미안", "부담"), description="Words by which an answer shows that it refuses"
+    )
     longest_block_days: float = Field(1461, gt=0, description="Periods of one verdict add up to this at most")
     decay_days: float | None = Field(
         None, gt=0, description="After this many days without an offence a level falls by one; null: levels never fall"
@@ -157,13 +161,17 @@ def standing_level(policy: EthicsPolicy, category: str, ledger: Iterable[LedgerE
 
 
 def blocked_until(ledger: Iterable[LedgerEntry], now: dt.datetime) -> tuple[dt.datetime, list[LedgerEntry]] | None:
-    """When the block in force ends and the entries that make it, or None when the user may chat."""
+    """When the block in force ends and the entries that make it, or None when the user may chat.
+
+    A verdict on several categories is one block with an entry for each: the lift of one of them ends it.
+    """
     entries = list(ledger)
     lifted = {entry.sanction_id for entry in entries if entry.kind is Kind.LIFT}
+    ended = {(entry.at, entry.until) for entry in entries if entry.id in lifted}
     active = [
         entry
         for entry in entries
-        if entry.kind is Kind.BLOCK and entry.until and entry.until > now and entry.id not in lifted
+        if entry.kind is Kind.BLOCK and entry.until and entry.until > now and (entry.at, entry.until) not in ended
     ]
     if not active:
         return None

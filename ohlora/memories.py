@@ -17,8 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field
 MAX_KEY, MAX_VALUE = 40, 200
 _ITEM = re.compile(r"\[([^\[\]:]+):([^\[\]]+)\]")
 _DAY_OFFSETS = {"오늘": 0, "지금": 0, "내일": 1}
-_DAY_WORD = re.compile("|".join(_DAY_OFFSETS))
-_PARTICLES = re.compile(r"(?:은|는|이|가|을|를|의)$")
+_DAY_WORD = re.compile(r"오늘|지금|내일(?!\s*모레)")  # 내일모레 is a day later
+_PARTICLE = re.compile(r"(?<=[가-힣]{2})(?P<particle>[은는이가을를])$")
 
 
 class Change(BaseModel):
@@ -38,7 +38,9 @@ class MemoryItem(BaseModel):
     id: str
     key: str
     value: str
-    date: dt.date | None = Field(None, description="The day a key about 오늘/내일/지금 is about, in the user's time zone")
+    date: dt.date | None = Field(
+        None, description="The day a key about 오늘/내일/지금 is about, in the user's time zone"
+    )
     told_at: dt.datetime
     used_at: dt.datetime | None = None
     history: tuple[Change, ...] = ()
@@ -97,8 +99,17 @@ def identity(key: str, date: dt.date | None) -> str:
     folded = unicodedata.normalize("NFKC", key).casefold()
     if date is not None:
         folded = _DAY_WORD.sub(f"{date.isoformat()}|", folded, count=1)
-    folded = "".join(c for c in folded if c.isalnum() or c in "|-")
-    return _PARTICLES.sub("", folded) or folded
+    letters = "".join(c for c in folded if c.isalnum() or c in "|-")
+    return _without_particle(letters) or folded
+
+
+def _without_particle(word: str) -> str:
+    """취미는 is 취미 and 이름은 is 이름, while 나이 and 직업가 stay: a particle follows two syllables and suits the last one."""
+    found = _PARTICLE.search(word)
+    if not found:
+        return word
+    ends_in_consonant = (ord(word[-2]) - ord("가")) % 28 != 0
+    return word[:-1] if (found["particle"] in "은이을") == ends_in_consonant else word
 
 
 def item_id(key: str, date: dt.date | None) -> str:
@@ -114,9 +125,7 @@ def embedding_texts(key: str, value: str, date: dt.date | None, today: dt.date) 
     return texts
 
 
-def best(
-    prompt: NDArray[np.float32], items: NDArray[np.float32], *, threshold: float
-) -> tuple[int, float] | None:
+def best(prompt: NDArray[np.float32], items: NDArray[np.float32], *, threshold: float) -> tuple[int, float] | None:
     """Index and cosine of the item nearest to the prompt, or None when none reaches ``threshold``.
 
     ``prompt`` has shape (d,), ``items`` shape (n, d); both are unit vectors, so that a product is the cosine.

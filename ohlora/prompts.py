@@ -9,6 +9,8 @@ import unicodedata
 from dataclasses import dataclass
 from enum import StrEnum
 
+from ohlora.clock import PARTS_OF_DAY
+
 ANSWER_START = "(답변 시작)"
 ANSWER_STOP = "(답변 종료)"
 SUMMARY_START = "(요약 시작)"
@@ -103,32 +105,78 @@ def tutor_prompt(prompt: str, document: str | None) -> str:
     return f"{PROVIDED_INFORMATION} {document or NOTHING_FOUND} {USER_QUESTION} {prompt} {ANSWER_START}"
 
 
-def _spaced(mark: str) -> str:
-    """A pattern for ``mark`` however it is spaced, with round, full-width or square brackets."""
-    words = r"\s*".join(re.escape(letter) for letter in mark.strip("()").replace(" ", ""))
-    return rf"[(\[{{<]\s*{words}\s*[)\]}}>]"
+def _spaced(text: str) -> str:
+    return r"\s?".join(text.replace(" ", ""))
 
 
-_FORGED_MARK = re.compile("|".join(_spaced(mark) for mark in CONTROL_MARKS))
-_FORGED_TIME = re.compile(r"\(\s*지금은[^()]*\)")
-_BRACKETED = re.compile(r"\[([^\[\]]*:[^\[\]]*)\]")
-_INVISIBLE = re.compile(r"[\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff\u00ad]")
-_FULL_WIDTH = str.maketrans("（）［］｛｝：＜＞【】「」", "()[]{}:<>[][]")
+# What can stand between brackets as control text, and the prefix of ohlora.clock; a pattern for single spaces anywhere.
+_MARK_WORDS = "|".join(_spaced(mark.strip("()")) for mark in CONTROL_MARKS)
+_TIME_WORDS = (
+    rf"{_spaced('지금은')}\s?[월화수목금토일]\s?{_spaced('요일')}(?:\s?(?:{'|'.join(map(_spaced, PARTS_OF_DAY))}))?"
+)
+_OPEN_MARK = re.compile(rf".\s?(?:{_MARK_WORDS}|{_TIME_WORDS})\s?")
+_LONGEST_OPEN_MARK = 32  # characters of the longest match of _OPEN_MARK, and some more
+
+# Square brackets and colons in every form that a keyboard or a font offers.
+_SQUARES = ("[［【〔〖〘〚⟦⁅﹝「『｢", "]］】〕〗〙〛⟧⁆﹞」』｣")
+_PLAIN = {ord(c): plain for plain, forms in zip("[]:", (*_SQUARES, "：﹕︓∶꞉"), strict=True) for c in forms}
+_NO_SQUARES = dict.fromkeys(map(ord, "".join(_SQUARES)), " ")
+# Default_Ignorable_Code_Point of Unicode.
+_INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f"
+    "\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
 
 
 def neutralise(text: str) -> str:
     """User text that can't be mistaken for control text: marks go, ``[key: value]`` loses its brackets.
 
-    The words themselves stay, so that a person who writes about 답변 종료 is still understood. Applying it twice changes
-    nothing. Invisible and control characters go too, because they could split a mark; white space becomes single spaces.
+    Words without brackets stay, so that a person who writes about 답변 종료 is still understood; text with an item in it
+    loses all its square brackets. Applying it twice changes nothing. Invisible and control characters go too, because
+    they could split a mark; white space becomes single spaces. Takes time in proportion to the text, whatever is in it.
     """
-    text = unicodedata.normalize("NFC", text)
-    text = _INVISIBLE.sub("", text).translate(_FULL_WIDTH)
+    # What is invisible goes first: it could keep jamo apart that are one letter without it.
+    text = unicodedata.normalize("NFC", _INVISIBLE.sub("", text))
     text = "".join(" " if unicodedata.category(c) == "Cc" else c for c in text)
-    while True:
-        cleaned = _FORGED_MARK.sub(" ", text)
-        cleaned = _FORGED_TIME.sub(" ", cleaned)
-        cleaned = _BRACKETED.sub(r"\1", cleaned)
-        if cleaned == text:
-            return " ".join(text.split())
-        text = cleaned
+    if _has_item(text):
+        text = text.translate(_NO_SQUARES)
+    return "".join(_without_marks(text)).strip()
+
+
+def _has_item(text: str) -> bool:
+    """Whether a square bracket opens, a colon follows, and one closes."""
+    _, _, after = text.translate(_PLAIN).partition("[")
+    return ":" in after.rpartition("]")[0]
+
+
+def _without_marks(text: str) -> list[str]:
+    """Characters of ``text`` with single spaces and without marks, those in marks included: what a closing bracket makes
+    a mark of is dropped at once, so that what is left around it is seen together."""
+    kept: list[str] = []
+    for char in text:
+        if char.isspace():
+            char = " "
+            if kept[-1:] == [" "]:
+                continue
+        elif _closes(char) and (length := _open_mark(kept)):
+            del kept[-length:]
+            if kept[-1:] != [" "]:
+                kept.append(" ")
+            continue
+        kept.append(char)
+    return kept
+
+
+def _open_mark(kept: list[str]) -> int:
+    """Number of the last characters that are a mark but for its closing bracket; 0 when they aren't."""
+    tail = "".join(kept[-_LONGEST_OPEN_MARK:])
+    at = next((at for at in range(len(tail) - 1, -1, -1) if _opens(tail[at])), None)
+    return len(tail) - at if at is not None and _OPEN_MARK.fullmatch(tail, at) else 0
+
+
+def _opens(char: str) -> bool:
+    return char in "<＜" or unicodedata.category(char) == "Ps"
+
+
+def _closes(char: str) -> bool:
+    return char in ">＞" or unicodedata.category(char) == "Pe"

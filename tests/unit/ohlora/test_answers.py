@@ -1,0 +1,91 @@
+"""What makes an answer fit to be sent: system.md §7."""
+
+import datetime as dt
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ohlora.answers import LEFT_ON_READ, Refusal, clean, refusal
+from ohlora.prompts import CONTROL_MARKS
+
+SATURDAY = dt.datetime(2026, 6, 6, 14)
+
+
+def test_the_answer_of_last_resort_is_left_on_read() -> None:
+    assert LEFT_ON_READ == "(읽씹)"
+    assert refusal(LEFT_ON_READ, SATURDAY) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        (" 반가워! (답변 종료)", "반가워!"),
+        ("반가워! (답변 종료) 그리고 또", "반가워!"),
+        ("반가워! (답변\u00a0종료)", "반가워!"),
+        ("(답변 종료)", ""),
+        (" \n ", ""),
+        ("오늘는 좋아", "오늘은 좋아"),
+        ("내일는 좋아", "내일은 좋아"),
+        ("오늘\u200b는 좋아", "오늘은 좋아"),
+        ("안\u200b녕\ufeff\u2060\u200d", "안녕"),
+        ("안녕\u00a0친구", "안녕 친구"),
+        ("안녕\u202f\u2007친구", "안녕 친구"),
+        ("안녕\n\n친구", "안녕 친구"),
+        ("오늘은 내일은", "오늘은 내일은"),
+    ],
+)
+def test_cleaning(text: str, cleaned: str) -> None:
+    assert clean(text) == cleaned
+
+
+@given(
+    st.text() | st.lists(st.sampled_from(["오늘", "내일", "는", "은", "\u200b", "\u00a0", "(답변 종료)"])).map("".join)
+)
+def test_cleaning_twice_changes_nothing(text: str) -> None:
+    cleaned = clean(text)
+    assert clean(cleaned) == cleaned
+    assert not set(cleaned) & set("\u200b\u200c\u200d\u2060\ufeff\u00a0\u202f")
+    assert not any(wrong in cleaned for wrong in ("오늘는", "내일는", "(답변 종료)"))
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        ("", Refusal.EMPTY),
+        ("그래 답변 종료 안녕", Refusal.LEFTOVER_MARK),
+        ("그래 (답변종료)", Refusal.LEFTOVER_MARK),
+        ("그래 (사용자 질문) 뭐해", Refusal.LEFTOVER_MARK),
+        ("그래 (사용자", Refusal.LEFTOVER_MARK),
+        ("(오로라 답변 요약) 그래", Refusal.LEFTOVER_MARK),
+        ("요약) 그래", Refusal.LEFTOVER_MARK),
+        ("여기 봐 http://a.kr", Refusal.LINK),
+        ("여기 봐 HTTPS://a.kr", Refusal.LINK),
+        ("오늘은 월요일이야", Refusal.CALENDAR),
+        ("오늘 불금이네", Refusal.CALENDAR),
+    ],
+)
+def test_an_unfit_answer_is_refused(answer: str, why: Refusal) -> None:
+    assert refusal(answer, SATURDAY) is why
+
+
+@pytest.mark.parametrize("mark", CONTROL_MARKS)
+def test_no_control_mark_reaches_a_person(mark: str) -> None:
+    for form in (mark, mark.replace(" ", "")):
+        assert refusal(f"그래 {form} 안녕", SATURDAY) is Refusal.LEFTOVER_MARK
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "반가워!",
+        "수업 내용 요약해 줄게!",
+        "요약하면 네가 최고라는 거야 (진짜)",
+        "오늘은 토요일이니까 놀자",
+        "오늘 주말이라 좋다",
+        "(웃음) 답변은 내일 해 줄게",
+        "사용자 설명서를 읽어 봐",
+    ],
+)
+def test_a_fit_answer_is_sent(answer: str) -> None:
+    assert refusal(answer, SATURDAY) is None
