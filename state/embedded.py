@@ -258,10 +258,16 @@ def _leftover_pid(data_dir: Path) -> int | None:
     try:
         pid = int((data_dir / "redis.pid").read_text())
         os.kill(pid, 0)
-        name = subprocess.run(["ps", "-o", "comm=,state=", "-p", str(pid)], capture_output=True, text=True).stdout
+        if sys.platform.startswith("linux"):  # a slim container has no ps
+            _, _, rest = Path(f"/proc/{pid}/stat").read_text().partition("(")
+            name, _, numbers = rest.rpartition(")")
+            state = numbers.strip()
+        else:
+            listed = subprocess.run(["ps", "-o", "comm=,state=", "-p", str(pid)], capture_output=True, text=True)
+            name, _, state = listed.stdout.strip().rpartition(" ")
     except (OSError, ValueError):
         return None
-    return pid if "redis-server" in name and not name.strip().endswith("Z") else None
+    return pid if "redis-server" in name and not state.startswith("Z") else None
 
 
 def _die_with_parent() -> Callable[[], None] | None:

@@ -24,7 +24,8 @@ class SessionBusy(StateError):
 
 
 class LeaseLost(StateError):
-    """The fencing token is stale: another holder took the session over, or it was deleted. Nothing was written."""
+    """The fencing token is stale and nothing was written: another holder took the session over, it was deleted, or Redis was
+    restarted while the turn ran (leases are not durable)."""
 
 
 class LedgerChanged(StateError):

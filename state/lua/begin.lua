@@ -1,5 +1,8 @@
 -- Takes the session's lease if nobody holds it or waits for it, else a place in the queue, and reads what a turn needs.
 -- Asking again with the same token is safe: it keeps the lease or the place.
+-- A lease need not outlive Redis: it goes neither to the append-only file nor to replicas, which saves a turn one of its two
+-- fsyncs. After a crash or a failover the turn that was running has no holder's mark and is refused like any stale one.
+redis.set_repl(redis.REPL_NONE)
 local now = clock()
 
 if a.idempotent then

@@ -1,7 +1,11 @@
 -- Keeps one turn, all of it or nothing: everything that can refuse comes before the first write.
 local known = redis.call('HMGET', session, 'holder', 'done', 'first_at')
 local done = known[2] or ' '
-if string.find(done, ' ' .. a.turn_id .. ' ', 1, true) then return {'ok'} end
+if string.find(done, ' ' .. a.turn_id .. ' ', 1, true) then
+  -- Kept before; a new lease under the same turn id must not hold the session up.
+  if known[1] == a.token then redis.call('HDEL', session, 'holder', 'lease_until') end
+  return {'ok'}
+end
 if known[1] ~= a.token then return {'lost'} end
 if a.idempotent then
   local owner = redis.call('HMGET', idem, 'token', 'reply')

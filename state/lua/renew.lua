@@ -1,4 +1,5 @@
 -- Extends a lease. One that ran out without anybody taking over is taken again.
+redis.set_repl(redis.REPL_NONE) -- as in begin.lua
 if redis.call('HGET', session, 'holder') ~= a.token then return {'lost'} end
 if a.idempotent then
   local owner = redis.call('HGET', idem, 'token')

@@ -54,10 +54,13 @@ async def test_the_last_acknowledged_turn_survives_sigkill(own_server: EmbeddedR
     await until_back(store)
     assert await turn_ids(store) == ["t1"]
     assert len(await store.ledger("mina")) == 1
-    # The lease came back with the rest: the turn that was running can still be kept.
-    await store.commit(begun.lease, turn("t2"))
+    # Leases don't come back: the turn that was running is refused as a whole, and the next one goes on.
+    with pytest.raises(LeaseLost):
+        await store.commit(begun.lease, turn("lost", memory=remember("이름", "누구")))
     last = await begin(store)
-    assert (last.turn_number, [item.value for item in last.items]) == (3, ["민아"])
+    assert (last.turn_number, last.summary, [item.value for item in last.items]) == (2, "요약", ["민아"])
+    await store.commit(last.lease, turn("t2"))
+    assert await turn_ids(store) == ["t1", "t2"]
     await store.close()
 
 

@@ -229,6 +229,14 @@ async def test_the_same_commit_again_changes_nothing(store: Store) -> None:
     assert [item.value for item in last.items] == ["민지"]
 
 
+async def test_a_turn_id_under_a_new_lease_is_kept_once_and_gives_the_lease_back(open_store: Open) -> None:
+    store = open_store(session_wait_s=0)
+    for _ in range(3):
+        begun = await begin(store)
+        await store.commit(begun.lease, turn("t1"))
+    assert await turn_ids(store) == ["t1"]
+
+
 async def test_an_idempotency_key_runs_once(store: Store) -> None:
     key = {"idempotency_key": "k", "body_digest": "d"}
     begun = await begin(store, **key)
