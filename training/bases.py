@@ -1,0 +1,92 @@
+"""Finds, loads and checks base models. Knows nothing about training loops."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM
+
+from ohlora.prompts import Example
+from training import config
+from training.config import ConfigError, Preset, SftPreset
+
+
+def place(preset: Preset, *parts: str) -> Path:
+    """Where a trained model of the preset belongs."""
+    return config.root().joinpath(preset.output, *parts)
+
+
+def locate(base: str, preset: Preset) -> str:
+    """A base's folder or hub id: a base of the preset is the folder of that name in its output."""
+    own = place(preset, base)
+    if base in preset.bases:
+        if not (own / "config.json").exists():
+            raise ConfigError(
+                f"base {base} is not made yet: python -m training.text_bases --preset {preset.name} --base {base}"
+            )
+        return str(own)
+    relative = config.root() / base
+    return str(relative) if relative.is_dir() else base
+
+
+def has_bf16() -> bool:
+    """Whether the device multiplies in bfloat16 by itself."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported()
+    return "avx512_bf16" in _cpu_flags() or "amx_bf16" in _cpu_flags()
+
+
+def _cpu_flags() -> str:
+    path = Path("/proc/cpuinfo")
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+def load(folder: str, part: SftPreset, *, bf16: bool) -> Any:
+    """A base ready for an adapter. Raises ConfigError where 4 bits are asked for without what they need."""
+    settings: dict[str, Any] = {"dtype": torch.bfloat16 if bf16 else torch.float32}
+    if part.load_in_4bit:
+        if not torch.cuda.is_available():
+            raise ConfigError("load_in_4bit needs a GPU and bitsandbytes; leave it out on a CPU")
+        from transformers import BitsAndBytesConfig
+
+        settings["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
+        )
+    return AutoModelForCausalLM.from_pretrained(folder, **settings)
+
+
+def check_vocabulary(model: Any, tokenizer: Any, part: SftPreset, name: str) -> None:
+    """Stops before training where the tokenizer has ids that the embedding has no row for, or grows the embedding.
+
+    On a GPU such an id ends a training with a device-side assert after some rows, and nothing says why.
+    """
+    rows = model.get_input_embeddings().num_embeddings
+    highest = max(tokenizer.get_vocab().values())
+    if highest < rows:
+        return
+    if not part.resize_embeddings:
+        raise ConfigError(
+            f"base {name}: its tokenizer has ids up to {highest}, its embedding only {rows} rows. Training would fail at the "
+            f"first such id. Use the tokenizer that belongs to the model, or grow the embedding with "
+            f"--set resize_embeddings=true"
+        )
+    model.resize_token_embeddings(highest + 1)
+
+
+def check_lengths(examples: list[Example], tokenizer: Any, longest: int) -> None:
+    """Raises ConfigError for an example that is longer than ``longest`` ids: cutting would cut its completion."""
+    for example in examples:
+        length = len(tokenizer.encode(example.prompt + example.completion)) + 1
+        if length > longest:
+            raise ConfigError(
+                f"max_length {longest} is less than the {length} ids of {example.prompt + example.completion!r}"
+            )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, ensure_ascii=False, indent=2, sort_keys=True) + "\n", encoding="utf-8")

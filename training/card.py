@@ -1,0 +1,92 @@
+"""Writes what stands beside shipped models: MODEL_CARD.md and checksums.sha256. Knows nothing about training."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from training import bases, config, data_files
+from training.config import Preset
+
+CHECKSUMS = "checksums.sha256"
+
+
+def checksums(folder: Path) -> None:
+    """``sha256sum -c`` lines for every file of ``folder`` but the list itself, sorted by relative path."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != CHECKSUMS)
+    lines = [f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.relative_to(folder).as_posix()}" for p in files]
+    (folder / CHECKSUMS).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def size(folder: Path) -> float:
+    """Megabytes of all files."""
+    return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) / 1e6
+
+
+def _seconds(preset: Preset) -> dict[str, int]:
+    runs = config.root() / "runs" / preset.name
+    return {
+        path.parent.name: json.loads(path.read_text(encoding="utf-8"))["seconds"]
+        for path in sorted(runs.glob("*/seconds.json"))
+    }
+
+
+def _rows(figures: dict[str, Any]) -> str:
+    lines = ["| model | figure | value |", "|---|---|---|"]
+    for model, found in figures.items():
+        lines += [f"| {model} | {name} | {value:.4g} |" for name, value in found.items() if isinstance(value, (int, float))]
+    return "\n".join(lines)
+
+
+def write(preset: Preset, figures: dict[str, Any]) -> None:
+    """The card and, last, the checksums."""
+    folder = bases.place(preset)
+    thresholds = bases.read_json(folder / "thresholds.json")
+    seconds = _seconds(preset)
+    steps = "\n".join(f"| {name} | {value} |" for name, value in seconds.items())
+    text = f"""# Small models of Oh-LoRA Serve
+
+Made from nothing, from this project's own data (`training/data`, see its card), on two CPU cores, so that a clone answers at once.
+They show that everything works; they know little beyond their data. Each is of the same architecture as the real one.
+
+| folder | what it is |
+|---|---|
+| `llama` | LlamaForCausalLM, base of `output_message` and `summary` |
+| `gpt-neox` | GPTNeoXForCausalLM, base of `memory` and `eyes_mouth_pose` |
+| `adapters/*` | LoRA adapters (peft), one per task |
+| `memory_sbert`, `ethics_sbert` | sentence-transformers folders, BERT shape, mean pooling |
+| `thresholds.json` | thresholds to serve, chosen on validation data |
+
+Weights are bfloat16; all together {size(folder):.1f} MB. The S-BERTs' `config.json` says float32: they are loaded as such.
+
+## Made by
+
+    python -m training.run --preset {preset.name} --force
+
+| step | seconds |
+|---|---|
+{steps}
+| all | {sum(seconds.values())} |
+
+## Data
+
+Dialogue: {len(data_files.dialogue("train"))} training and {len(data_files.dialogue("valid"))} validation rows; ethics:
+{len(data_files.ethics("train"))} and {len(data_files.ethics("test"))} test prompts; memory combinations:
+{len(data_files.combinations("train"))} and {len(data_files.combinations("test"))}. The bases read the training rows in the task formats
+with values exchanged and inputs varied; no test or validation row was trained on.
+
+## Figures
+
+Language models on the validation rows (greedy), S-BERTs on the test rows, at the thresholds below.
+
+{_rows(figures)}
+
+Thresholds: `{json.dumps({k: thresholds[k] for k in ("ethics", "memory")}, ensure_ascii=False)}`; {thresholds["reason"]}.
+
+## Limits
+
+Korean small talk in the manner of the data only. Facts, arithmetic, long texts and anything unusual come out wrong. The ethics
+model is no safeguard by itself. The names and values in the data are made up.
+"""
+    (folder / "MODEL_CARD.md").write_text(text, encoding="utf-8")
+    checksums(folder)

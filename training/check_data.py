@@ -1,0 +1,152 @@
+"""Checks training/data: schema, formats, the time prefix rule, duplicates, and test rows that are too near to training rows.
+
+Knows nothing about models. A finding names the file and the row; the command ends with 1 when there is one.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from ohlora import answers, memories, prompts
+from ohlora.ethics import EthicsPolicy
+from ohlora.pose import Pose
+from ohlora.prompts import OHLORA_SUMMARY, USER_QUESTION
+from training import data_files
+from training.data_files import DialogueRow
+
+NEAR = 0.75  # Jaccard similarity of letter trigrams from which a test row counts as a copy of a training row
+_DAY_WORDS = re.compile("오늘|내일|지금|요일|이따|휴일")
+_TIME = re.compile(r"^\(지금은 [월화수목금토일]요일 (?:오전|오후|저녁)\) ")
+_FRONT = re.compile(r"^\[[^\[\]:]+: [^\[\]]+\] ")
+_SUMMARY_FRONT = re.compile(rf"^{re.escape(OHLORA_SUMMARY)} (.+?) {re.escape(USER_QUESTION)} ")
+_REPEATED = 60  # one answer may stand in this many rows at most
+
+
+def prompt_of(turn_input: str) -> tuple[str, bool]:
+    """The user's words of an INPUT, and whether they carry a time prefix."""
+    rest = _SUMMARY_FRONT.sub("", _FRONT.sub("", turn_input, count=1), count=1)
+    bare = _TIME.sub("", rest, count=1)
+    return bare, bare != rest
+
+
+def row_errors(row: DialogueRow) -> Iterator[str]:
+    """What is wrong with one dialogue row."""
+    prompt, timed = prompt_of(row.input)
+    if bool(_DAY_WORDS.search(prompt)) != timed:
+        yield "time prefix is missing" if not timed else "time prefix without a day word"
+    if prompts.neutralise(prompt) != " ".join(prompt.split()):
+        yield f"prompt holds control text: {prompt!r}"
+    if _FRONT.match(row.input) and OHLORA_SUMMARY in row.input:
+        yield "a memory and a summary together"
+    if row.memory and memories.parse(row.memory) is None:
+        yield f"memory is not [key: value]: {row.memory!r}"
+    if row.memory and row.memory != memories.item_text(*(memories.parse(row.memory) or ("", ""))):
+        yield f"memory is spaced otherwise than [key: value]: {row.memory!r}"
+    if Pose.parse(row.pose) is None or str(Pose.parse(row.pose)) != row.pose:
+        yield f"pose is none of the 36: {row.pose!r}"
+    if any(word in row.answer for word in ("http", "(사용자", "요약", "답변 종료")) or answers.clean(row.answer) != row.answer:
+        yield f"answer would be refused or cleaned: {row.answer!r}"
+    if any(mark in text for mark in prompts.CONTROL_MARKS for text in (row.answer, row.summary)):
+        yield "answer or summary holds control text"
+
+
+def dialogue_errors(name: str, rows: list[DialogueRow]) -> Iterator[str]:
+    seen: dict[str, int] = {}
+    for number, row in enumerate(rows, start=1):
+        for error in row_errors(row):
+            yield f"dialogue/{name} row {number}: {error}"
+        if row.input in seen:
+            yield f"dialogue/{name} row {number}: same input as row {seen[row.input]}"
+        seen[row.input] = number
+    for answer, count in Counter(row.answer for row in rows).items():
+        if count > _REPEATED:
+            yield f"dialogue/{name}: {count} rows have the answer {answer!r}"
+
+
+def trigrams(text: str) -> frozenset[str]:
+    """Letter trigrams without spaces and signs."""
+    plain = "".join(c for c in text.casefold() if c.isalnum())
+    return frozenset(plain[i : i + 3] for i in range(max(len(plain) - 2, 1)))
+
+
+def near(training: list[str], held: list[str], limit: float = NEAR) -> Iterator[tuple[int, int, float]]:
+    """Index of held text, index of the nearest training text, and their similarity, where it reaches ``limit``."""
+    sets = [trigrams(text) for text in training]
+    where: dict[str, list[int]] = {}
+    for index, grams in enumerate(sets):
+        for gram in grams:
+            where.setdefault(gram, []).append(index)
+    for index, text in enumerate(held):
+        grams = trigrams(text)
+        shared = Counter(other for gram in grams for other in where.get(gram, ()))
+        for other, count in shared.most_common(5):
+            similarity = count / (len(grams) + len(sets[other]) - count)
+            if similarity >= limit:
+                yield index, other, similarity
+                break
+
+
+def split_errors(name: str, training: list[str], held: list[str]) -> Iterator[str]:
+    for index, other, similarity in near(training, held):
+        yield f"{name} row {index + 1}: {held[index]!r} is {similarity:.2f} like training row {other + 1}: {training[other]!r}"
+
+
+def ethics_errors(folder: Path) -> Iterator[str]:
+    known = set(EthicsPolicy().labels)
+    seen: set[str] = set()
+    for split in ("train", "test"):
+        for number, row in enumerate(data_files.ethics(split, folder), start=1):
+            if row.category not in known:
+                yield f"ethics/{split} row {number}: category {row.category!r}; known: {', '.join(sorted(known))}"
+            if row.prompt in seen:
+                yield f"ethics/{split} row {number}: prompt is there already: {row.prompt!r}"
+            seen.add(row.prompt)
+
+
+def memory_errors(folder: Path) -> Iterator[str]:
+    known = data_files.key_groups(folder)
+    seen: set[str] = set()
+    for split in ("train", "test"):
+        for number, row in enumerate(data_files.combinations(split, folder), start=1):
+            if row.key not in known:
+                yield f"memory/combinations_{split} row {number}: key {row.key!r} is not in keys.csv"
+            if row.prompt in seen:
+                yield f"memory/combinations_{split} row {number}: prompt is there already: {row.prompt!r}"
+            seen.add(row.prompt)
+
+
+def check(folder: Path = data_files.DATA) -> list[str]:
+    """Every finding in ``folder``."""
+    rows = {split: data_files.dialogue(split, folder) for split in ("train", "valid")}
+    found = [error for split in rows for error in dialogue_errors(split, rows[split])]
+    found += split_errors("dialogue/valid", *([row.input for row in rows[split]] for split in ("train", "valid")))
+    found += [*ethics_errors(folder), *memory_errors(folder)]
+    found += split_errors("ethics/test", *([r.prompt for r in data_files.ethics(s, folder)] for s in ("train", "test")))
+    combos = {s: [r.prompt for r in data_files.combinations(s, folder)] for s in ("train", "test")}
+    found += split_errors("memory/combinations_test", combos["train"], combos["test"])
+    return found
+
+
+def main(folder: Annotated[Path, typer.Option(help="Folder with the data")] = data_files.DATA) -> None:
+    """Check the training data; print what is wrong and end with 1 when something is.
+
+    Example: python -m training.check_data
+    """
+    console = Console()
+    try:
+        found = check(folder)
+    except ValueError as error:
+        found = [str(error)]
+    for finding in found:
+        console.print(finding, markup=False, highlight=False)
+    console.print(f"{len(found)} findings" if found else "the data is fine")
+    raise typer.Exit(1 if found else 0)
+
+
+if __name__ == "__main__":
+    typer.run(main)

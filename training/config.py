@@ -1,0 +1,160 @@
+"""Presets: what is trained, from which base, with which settings. Read from YAML, checked, and overridable field by field.
+
+Knows nothing about how a training runs.
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ohlora.ethics import EthicsPolicy
+from ohlora.prompts import Task
+
+PRESETS = Path(__file__).parent / "presets"
+
+
+class BasePreset(BaseModel):
+    """A base of the tiny preset, made from nothing."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    architecture: Literal["llama", "gpt_neox"] = Field(description="Model class of transformers")
+    tasks: list[Task] = Field(min_length=1, description="Task formats that the base reads")
+    width: int = Field(256, gt=0, description="Hidden size; heads must divide it")
+    inner_width: int = Field(704, gt=0, description="Size of the feed-forward part")
+    layers: int = Field(6, gt=0, description="Number of layers")
+    heads: int = Field(4, gt=0, description="Attention heads; width / heads is 32 or 64 for vLLM")
+    max_length: int = Field(512, gt=0, description="Positions")
+    epochs: int = Field(30, ge=1, description="Passes over the written rows; drawn rows are new in each")
+    rate: float = Field(1.5e-3, gt=0, description="Peak learning rate")
+    weight_decay: float = Field(0.05, ge=0, description="AdamW weight decay")
+    batch_tokens: int = Field(2048, gt=0, description="Ids in a batch")
+    prompt_weight: float = Field(0.25, ge=0, le=1, description="Loss weight of prompt ids beside 1 for the completion")
+    plain_share: float = Field(0.3, ge=0, le=1, description="Share of the epochs that also read plain sentences")
+
+
+class LoraPreset(BaseModel):
+    """LoRA settings; the target modules follow from the base's architecture."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    rank: int = Field(64, description="Rank; vLLM serves 1, 8, 16, 32, 64, 128, 256, 320 and 512", gt=0)
+    alpha: int = Field(16, gt=0, description="Scale of the update is alpha / rank")
+    dropout: float = Field(0.05, ge=0, lt=1, description="Dropout of the adapter's input")
+
+
+class SftPreset(BaseModel):
+    """Supervised fine-tuning of one task's adapter."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    base: str = Field(min_length=1, description="Hub id, folder, or name of a base of this preset")
+    lora: LoraPreset = Field(default_factory=LoraPreset, description="Adapter settings")
+    epochs: int = Field(ge=1, description="Passes over the written rows")
+    rate: float = Field(3e-4, gt=0, description="Peak learning rate")
+    batch: int = Field(2, ge=1, description="Examples on the device at once")
+    accumulation: int = Field(
+        1, ge=1, description="Batches per step; raise it to fit a smaller GPU with a smaller batch"
+    )
+    augment: bool = Field(False, description="Draw the inputs anew every epoch: synonyms, exchanged values")
+    load_in_4bit: bool = Field(False, description="Quantise the frozen base to 4 bits (needs bitsandbytes and a GPU)")
+    resize_embeddings: bool = Field(False, description="Grow an embedding that the tokenizer's ids reach past")
+    max_length: int = Field(512, gt=0, description="Longest example in ids; a longer one is an error, not cut")
+    data: str = Field("dialogue", description="Folder of training/data that holds train.jsonl and valid.jsonl")
+    samples: int = Field(5, ge=0, description="Validation prompts answered after each epoch, for the log")
+
+
+class EncoderPreset(BaseModel):
+    """An untrained encoder of a BERT's shape, for S-BERTs that have no base to start from."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    width: int = Field(256, gt=0, description="Hidden size")
+    layers: int = Field(3, gt=0, description="Number of layers")
+    heads: int = Field(4, gt=0, description="Attention heads")
+    inner_width: int = Field(768, gt=0, description="Size of the feed-forward part")
+    vocabulary: int = Field(3000, gt=100, description="Pieces of the jamo tokenizer")
+    dropout: float = Field(0.1, ge=0, lt=1, description="Dropout inside the encoder")
+
+
+class SbertPreset(BaseModel):
+    """Training of one S-BERT."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    base: str = Field(min_length=1, description="Hub id or folder, or 'nothing' for an untrained encoder")
+    encoder: EncoderPreset = Field(default_factory=EncoderPreset, description="Used where base is 'nothing'")
+    loss: Literal["cosine", "cosent", "angle", "contrastive"] = Field(
+        "cosine", description="cosine: as the reference; contrastive: cosine with in-batch negatives beside it"
+    )
+    epochs: int = Field(10, ge=1, description="Passes over the pairs")
+    rate: float = Field(2e-5, gt=0, description="Peak learning rate")
+    batch: int = Field(16, ge=1, description="Pairs in a batch")
+    warmup: float = Field(0.1, ge=0, lt=1, description="Share of the steps with a rising rate")
+    validation: float = Field(0.1, gt=0, lt=1, description="Share of the training data kept for choosing")
+    max_length: int = Field(64, gt=0, description="Longest text in ids")
+    augment: int = Field(
+        0, ge=0, description="Changed copies of each prompt (spelling, spacing, signs), drawn every epoch"
+    )
+
+
+class Preset(BaseModel):
+    """Everything a generation of the product trains."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(min_length=1, description="Name of the preset, as its file")
+    description: str = Field(description="What it is for")
+    seed: int = Field(42, description="Seed of everything that is drawn")
+    threads: int = Field(0, ge=0, description="CPU threads; 0: as torch likes")
+    output: str = Field(description="Folder of the trained models, relative to the repository or absolute")
+    bf16: bool = Field(True, description="bfloat16 matrix products where the hardware has them")
+    tokenizer_size: int = Field(4096, ge=300, le=6000, description="Ids of the tokenizer of bases made from nothing")
+    bases: dict[str, BasePreset] = Field(default_factory=dict, description="Bases made from nothing, by folder name")
+    sft: dict[Task, SftPreset] = Field(default_factory=dict, description="Adapters by task")
+    sbert: dict[Literal["memory", "ethics", "rag"], SbertPreset] = Field(default_factory=dict, description="S-BERTs")
+
+
+class ConfigError(ValueError):
+    """A preset that can't be used; the message says which field and why."""
+
+
+def load(name: str, overrides: list[str] | None = None) -> Preset:
+    """The preset ``name`` (a file of training/presets, or a path) with ``field.path=value`` overrides applied."""
+    path = Path(name) if name.endswith((".yaml", ".yml")) else PRESETS / f"{name}.yaml"
+    if not path.exists():
+        known = ", ".join(sorted(file.stem for file in PRESETS.glob("*.yaml")))
+        raise ConfigError(f"there is no preset {name!r}; known: {known}")
+    content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for override in overrides or []:
+        _apply(content, override)
+    try:
+        return Preset.model_validate(content)
+    except ValidationError as error:
+        lines = [f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors()]
+        raise ConfigError(f"preset {name}: " + "; ".join(lines)) from error
+
+
+def _apply(content: dict[str, Any], override: str) -> None:
+    field, found, text = override.partition("=")
+    if not found:
+        raise ConfigError(f"--set wants field=value, for example lora.rank=32; found {override!r}")
+    *parents, last = field.split(".")
+    for parent in parents:
+        content = content.setdefault(parent, {})
+        if not isinstance(content, dict):
+            raise ConfigError(f"--set {override}: {parent} is a value, not a group of fields")
+    content[last] = yaml.safe_load(text)
+
+
+def for_part(kind: str, part: str, overrides: list[str]) -> list[str]:
+    """Overrides of one task may leave out its path: ``lora.rank=32`` is ``sft.output_message.lora.rank=32``."""
+    own = Preset.model_fields
+    return [o if o.split(".")[0].split("=")[0] in own else f"{kind}.{part}.{o}" for o in overrides]
+
+
+def root() -> Path:
+    """The repository, which relative paths of a preset start at."""
+    return Path(__file__).resolve().parent.parent

@@ -1,0 +1,133 @@
+"""Reads the training data of ``training/data``; the one place that knows its files.
+
+Knows nothing about tokenizers or models. An error names the file and the line.
+"""
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ohlora import memories, prompts
+from ohlora.prompts import Example, Task
+
+DATA = Path(__file__).parent / "data"
+
+
+class DialogueRow(BaseModel):
+    """One turn: what the answer model reads, what she says, what is kept, how it is summed up, and her expression."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    input: str = Field(min_length=1, description="INPUT of the turn: prompt, memory + prompt, or summary + prompt")
+    answer: str = Field(min_length=1, description="Her reply")
+    memory: str = Field("", description="[key: value] that the prompt tells, or nothing")
+    summary: str = Field(min_length=1, description="The answer in 2 to 7 words")
+    pose: str = Field(min_length=1, description="One of the 36 poses")
+
+    def example(self, task: Task) -> Example:
+        """The row as the model of ``task`` sees it, in the formats that serving uses."""
+        if task is Task.ANSWER:
+            return Example(prompts.answer_prompt(self.input), prompts.completion(task, self.answer))
+        if task is Task.MEMORY:
+            return Example(prompts.memory_prompt(self.input), prompts.completion(task, self.memory))
+        if task is Task.SUMMARY:
+            return Example(prompts.summary_prompt(self.input, self.answer), prompts.completion(task, self.summary))
+        if task is Task.POSE:
+            return Example(prompts.pose_prompt(self.answer), prompts.completion(task, self.pose))
+        raise ValueError(f"task {task.value} has no dialogue rows")
+
+
+class EthicsRow(BaseModel):
+    """A prompt and the category that a person gave it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    prompt: str = Field(min_length=1, description="What a user wrote")
+    category: str = Field(min_length=1, description="사랑 고백/만남, 정치, 패드립, 혐오/기타 or 일반")
+
+
+class Combination(BaseModel):
+    """A memory item and a prompt that should bring it back."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    key: str = Field(min_length=1, description="Key of the item")
+    value: str = Field(min_length=1, description="Value of the item")
+    prompt: str = Field(min_length=1, description="A prompt that is about the item")
+
+    @property
+    def item(self) -> str:
+        return memories.item_text(self.key, self.value)
+
+
+class KeyGroup(BaseModel):
+    """Where a key belongs: keys of one group mean the same, keys of one topic are neighbours."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    key: str = Field(min_length=1, description="Key as items write it")
+    group: str = Field(min_length=1, description="Keys of one group count as one key")
+    topic: str = Field(min_length=1, description="Wider topic")
+
+
+Row = TypeVar("Row", bound=BaseModel)
+
+
+def read_jsonl(path: Path, model: type[Row]) -> list[Row]:
+    """Every row of a JSON Lines file. Raises ValueError naming file, line and field."""
+    return [_checked(path, number, model, line) for number, line in _lines(path)]
+
+
+def _checked(path: Path, number: int, model: type[Row], line: str) -> Row:
+    try:
+        return model.model_validate(json.loads(line))
+    except (json.JSONDecodeError, ValidationError) as error:
+        raise ValueError(f"{path.name} line {number}: {error}") from error
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if line.strip():
+            yield number, line.strip()
+
+
+def dialogue(split: str, folder: Path = DATA) -> list[DialogueRow]:
+    return read_jsonl(folder / "dialogue" / f"{split}.jsonl", DialogueRow)
+
+
+def ethics(split: str, folder: Path = DATA) -> list[EthicsRow]:
+    return read_jsonl(folder / "ethics" / f"{split}.jsonl", EthicsRow)
+
+
+def combinations(split: str, folder: Path = DATA) -> list[Combination]:
+    """Lines ``[key: value] prompt``."""
+    path = folder / "memory" / f"combinations_{split}.txt"
+    return [_combination(path, number, line) for number, line in _lines(path)]
+
+
+def _combination(path: Path, number: int, line: str) -> Combination:
+    item, _, prompt = line.partition("] ")
+    parsed = memories.parse(item + "]")
+    if not parsed or not prompt.strip():
+        raise ValueError(f"{path.name} line {number}: expected '[key: value] prompt', found {line!r}")
+    return Combination(key=parsed[0], value=parsed[1], prompt=prompt.strip())
+
+
+def smalltalk(folder: Path = DATA) -> list[str]:
+    """Prompts that are about no memory."""
+    return [line for _, line in _lines(folder / "memory" / "smalltalk.txt")]
+
+
+def key_groups(folder: Path = DATA) -> dict[str, KeyGroup]:
+    with (folder / "memory" / "keys.csv").open(encoding="utf-8", newline="") as file:
+        return {row["key"]: KeyGroup.model_validate(row) for row in csv.DictReader(file)}
+
+
+def augment_file(name: str, folder: Path = DATA) -> dict:
+    """A YAML file of ``data/augment``: values, patterns or synonyms."""
+    return yaml.safe_load((folder / "augment" / f"{name}.yaml").read_text(encoding="utf-8"))

@@ -1,0 +1,226 @@
+"""Evaluates every trained model of a preset on our own splits, beside the reference's figures (system.md §9).
+
+Language models on the validation rows, S-BERTs on the test rows; thresholds are chosen on what training kept for validation.
+Knows nothing about training. Figures and plots go to runs/<preset>/evaluate.
+"""
+
+import json
+import math
+import random
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from peft import PeftModel
+from rich.table import Table
+from sentence_transformers import SentenceTransformer
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from ohlora import answers, clock, ethics, memories
+from ohlora.pose import Pose
+from ohlora.prompts import Example, Task
+from training import bases, config, data_files, generate, measure, pairs, plots, sbert, text_bases, thresholds
+from training.config import ConfigError, Preset
+from training.runs import Run
+
+REFERENCE = {
+    "memory_sbert": {"mse": 0.0355, "mae": 0.1280, "correlation": 0.7449, "right_first": 0.50, "precision": 0.60},
+    "ethics_sbert": {"mse": 0.0138, "mae": 0.0261, "correlation": 0.9568, "accuracy": 0.9632},
+}
+FALSE_POSITIVES = 0.01
+PRECISION = 0.95
+Figures = dict[str, Any]
+
+
+def ethics_figures(preset: Preset, folder: Path) -> Figures:
+    """Test figures, and thresholds chosen on validation."""
+    model = SentenceTransformer(str(bases.place(preset, "ethics_sbert")))
+    names = list(pairs.ethics_labels())
+    keys = {c.label: c.key for c in ethics.EthicsPolicy().categories}
+    _, kept = sbert.ethics_split(preset.sbert["ethics"], preset.seed)
+    kept_scores = measure.category_matrix(model, [row.prompt for row in kept])
+    kept_labels = measure.wanted_categories(kept).argmax(1)
+    chosen = thresholds.ethics(kept_scores, kept_labels, names, keys, rate=FALSE_POSITIVES / 4, least=0.6)
+    rows = data_files.ethics("test")
+    scores = measure.category_matrix(model, [row.prompt for row in rows])
+    wanted = measure.wanted_categories(rows)
+    labels, guessed = wanted.argmax(1), scores.argmax(1)
+    fired = measure.shipped_verdict(scores, chosen)
+    normal = labels == len(names) - 1
+    figures: Figures = measure.regression(scores, wanted)
+    figures["accuracy"] = float(np.mean(labels == guessed))
+    figures["false_positive_rate"] = float(np.mean([bool(f) for f, n in zip(fired, normal, strict=True) if n]))
+    figures["thresholds"] = chosen
+    figures["by_category"] = {
+        name: {
+            "recall": float(np.mean(guessed[labels == i] == i)),
+            "precision": float(np.mean(labels[guessed == i] == i)),
+            "recall_at_threshold": float(
+                np.mean([keys[name] in f for f, label in zip(fired, labels, strict=True) if label == i])
+            )
+            if name in keys
+            else None,
+        }
+        for i, name in enumerate(names)
+    }
+    short = [keys.get(name, "normal") for name in names]
+    plots.confusion(labels, guessed, short, folder / "ethics_confusion.png")
+    plots.distributions(scores, labels, short, chosen, folder / "ethics_scores.png")
+    plots.predicted(scores, wanted, folder / "ethics_predicted.png")
+    return figures
+
+
+def memory_figures(preset: Preset, folder: Path) -> Figures:
+    """Test figures, and the threshold chosen on validation."""
+    model = SentenceTransformer(str(bases.place(preset, "memory_sbert")))
+    _, kept = sbert.memory_split(preset.sbert["memory"], preset.seed)
+    found, wanted = measure.memory_matrices(model, kept)
+    talk = measure.talk_matrix(model, sbert.held_smalltalk(), kept)
+    threshold = thresholds.memory(found, wanted, talk, precision=PRECISION, least=0.4)
+    rows = data_files.combinations("test")
+    found, wanted = measure.memory_matrices(model, rows)
+    figures: Figures = measure.retrieval(model, rows, [])
+    first = found.argmax(1)
+    highest = found[np.arange(len(rows)), first]
+    right = wanted[np.arange(len(rows)), first] > 0.99
+    hits = highest >= threshold
+    figures |= {
+        "threshold": threshold,
+        "fires": int(hits.sum()),
+        "right": int((hits & right).sum()),
+        "prompts": len(rows),
+        "precision": float((hits & right).sum() / max(hits.sum(), 1)),
+        "recall": float((hits & right).sum() / len(rows)),
+        "smalltalk_fires": float(np.mean(talk.max(1) >= threshold)),
+    }
+    plots.predicted(found, wanted, folder / "memory_predicted.png")
+    return figures
+
+
+def language_figures(preset: Preset, task: Task, run: Run) -> Figures:
+    """Loss and perplexity of the completions, and what their form and content are worth."""
+    part = preset.sft[task]
+    base = bases.locate(part.base, preset)
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    model = PeftModel.from_pretrained(model, str(bases.place(preset, "adapters", task.value))).eval()
+    rows = [row.example(task) for row in data_files.dialogue("valid")]
+    figures: Figures = {"validation_loss": completion_loss(model, tokenizer, rows)}
+    figures["perplexity"] = math.exp(figures["validation_loss"])
+    written = generate.outputs(model, tokenizer, [row.prompt for row in rows], task)
+    for row, text in random.Random(preset.seed).sample(list(zip(rows, written, strict=True)), 6):
+        run.note(f"{row.prompt} => {text}")
+    ended = [not text.endswith("…") for text in written]
+    figures["ended"] = float(np.mean(ended))
+    if task is Task.POSE:
+        figures["well_formed"] = float(np.mean([Pose.parse(text) is not None and e for text, e in zip(written, ended, strict=True)]))
+        figures["exact"] = float(np.mean([text == _text(row, task) for row, text in zip(rows, written, strict=True)]))
+    if task is Task.MEMORY:
+        figures |= memory_scores([_text(row, task) for row in rows], written)
+    if task is Task.ANSWER:
+        now = clock.dt.datetime(2026, 1, 1, 12)
+        figures["refused_by_rules"] = float(np.mean([answers.refusal(answers.clean(t), now) in _FORM for t in written]))
+    return figures
+
+
+_FORM = (answers.Refusal.EMPTY, answers.Refusal.LEFTOVER_MARK, answers.Refusal.LINK)
+
+
+def _text(row: Example, task: Task) -> str:
+    return row.completion.removesuffix(task.stop_mark).strip()
+
+
+def completion_loss(model: Any, tokenizer: Any, rows: list[Example]) -> float:
+    """Mean cross entropy per completion id."""
+    encoded = [text_bases.encode(tokenizer, row) for row in rows]
+    total = count = 0.0
+    with torch.no_grad():
+        for ids, mask, weight in text_bases.batches(encoded, 2048, 0.0, tokenizer.pad_token_id or 0, random.Random(0)):
+            loss = text_bases.weighted_loss(model(input_ids=ids, attention_mask=mask).logits, ids, weight)
+            ids_here = float(weight[:, 1:].sum())
+            total, count = total + float(loss) * ids_here, count + ids_here
+    return total / count
+
+
+def memory_scores(wanted: list[str], written: list[str]) -> Figures:
+    """Form, F1 of the key and of key and value together, and how often nothing is rightly kept."""
+    pairs_ = [(memories.parse(w) if w else None, memories.parse(t) if t else None) for w, t in zip(wanted, written, strict=True)]
+    well_formed = np.mean([not text or memories.parse(text) is not None for text in written])
+
+    def f1(right: int) -> float:
+        told, kept = sum(w is not None for w, _ in pairs_), sum(t is not None for _, t in pairs_)
+        return 2 * right / max(told + kept, 1)
+
+    return {
+        "well_formed": float(well_formed),
+        "key_f1": f1(sum(w is not None and t is not None and w[0] == t[0] for w, t in pairs_)),
+        "item_f1": f1(sum(w is not None and w == t for w, t in pairs_)),
+        "nothing_right": float(np.mean([t is None for w, t in pairs_ if w is None])),
+    }
+
+
+def evaluate(preset: Preset) -> Figures:
+    """Every model of the preset that is at its place."""
+    run = Run(preset, "evaluate")
+    found: Figures = {}
+    if "ethics" in preset.sbert and bases.place(preset, "ethics_sbert").exists():
+        found["ethics_sbert"] = ethics_figures(preset, run.folder)
+    if "memory" in preset.sbert and bases.place(preset, "memory_sbert").exists():
+        found["memory_sbert"] = memory_figures(preset, run.folder)
+    for task in preset.sft:
+        if task is not Task.TUTOR and bases.place(preset, "adapters", task.value).exists():
+            found[task.value] = language_figures(preset, task, run)
+    run.figures(found)
+    show(found, run)
+    return found
+
+
+def show(found: Figures, run: Run) -> None:
+    table = Table("model", "figure", "ours", "reference")
+    for model, figures in found.items():
+        for name, value in figures.items():
+            if isinstance(value, (int, float)):
+                reference = REFERENCE.get(model, {}).get(name)
+                table.add_row(model, name, f"{value:.4f}", "" if reference is None else f"{reference:.4f}")
+    run.console.print(table)
+    run.console.print(json.dumps(found.get("ethics_sbert", {}).get("by_category", {}), ensure_ascii=False, indent=1))
+
+
+def write_thresholds(preset: Preset, found: Figures) -> None:
+    """The thresholds to serve, beside the models."""
+    bases.write_json(
+        bases.place(preset, "thresholds.json"),
+        {
+            "ethics": found["ethics_sbert"]["thresholds"],
+            "memory": found["memory_sbert"]["threshold"],
+            "reason": (
+                f"chosen on validation data: per category the lowest threshold (from 0.6) that at most "
+                f"{FALSE_POSITIVES / 4:.2%} of normal prompts reach, {FALSE_POSITIVES:.0%} for the four together; memory: the lowest "
+                f"(from 0.4) at which {PRECISION:.0%} of the hits are right and at most 2 % of small talk is one"
+            ),
+        },
+    )
+
+
+def main(
+    preset: Annotated[str, typer.Option(help="v2, v3, v4, tutor, tiny, or a YAML file")] = "v4",
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Override a field: --set seed=1")] = None,
+) -> None:
+    """Evaluate the trained models of a preset; print and save figures and plots.
+
+    Example: python -m training.evaluate --preset tiny
+    """
+    try:
+        chosen = config.load(preset, set_)
+        if chosen.threads:
+            torch.set_num_threads(chosen.threads)
+        evaluate(chosen)
+    except (ConfigError, ValueError) as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(2) from error
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,120 @@
+"""Figures of the S-BERTs: evaluators for training and the functions that evaluation prints.
+
+Knows nothing about training.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.evaluation import SentenceEvaluator
+
+from ohlora import ethics
+from training import data_files, pairs
+from training.data_files import Combination, EthicsRow
+
+Matrix = NDArray[np.float32]
+
+
+def embed(model: SentenceTransformer, texts: Sequence[str]) -> Matrix:
+    """Unit vectors, shape (n, d)."""
+    return model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False, batch_size=64)
+
+
+def category_matrix(model: SentenceTransformer, prompts: Sequence[str]) -> Matrix:
+    """Cosine of each prompt with each category name, in the order of ``pairs.ethics_labels``."""
+    return embed(model, prompts) @ embed(model, pairs.ethics_labels()).T
+
+
+def category_scores(model: SentenceTransformer, prompts: Sequence[str]) -> list[dict[str, float]]:
+    matrix = category_matrix(model, prompts)
+    return [{name: round(float(s), 3) for name, s in zip(pairs.ethics_labels(), row, strict=True)} for row in matrix]
+
+
+def regression(found: Matrix, wanted: Matrix) -> dict[str, float]:
+    """MSE, MAE and correlation of two matrices of scores."""
+    difference = found.ravel() - wanted.ravel()
+    return {
+        "mse": float(np.mean(difference**2)),
+        "mae": float(np.mean(np.abs(difference))),
+        "correlation": float(np.corrcoef(found.ravel(), wanted.ravel())[0, 1]),
+    }
+
+
+class EthicsEvaluator(SentenceEvaluator):
+    """Accuracy on prompts kept from training, less the squared error: of two equally right models the surer one."""
+
+    def __init__(self, rows: list[EthicsRow]) -> None:
+        super().__init__()
+        self.primary_metric = "quality"
+        self.rows = rows
+        self.wanted = wanted_categories(rows)
+
+    def __call__(
+        self, model: Any, output_path: str | None = None, epoch: float = -1, steps: int = -1
+    ) -> dict[str, float]:
+        found = category_matrix(model, [row.prompt for row in self.rows])
+        figures = regression(found, self.wanted)
+        figures["accuracy"] = float(np.mean(found.argmax(1) == self.wanted.argmax(1)))
+        figures["quality"] = figures["accuracy"] - figures["mse"]
+        return figures
+
+
+def wanted_categories(rows: Sequence[EthicsRow]) -> Matrix:
+    names = list(pairs.ethics_labels())
+    return np.eye(len(names), dtype=np.float32)[[names.index(row.category) for row in rows]]
+
+
+def shipped_verdict(scores: Matrix, thresholds: dict[str, float]) -> list[list[str]]:
+    """Keys of the categories that each row of scores meets, by the rule of serving."""
+    policy = ethics.EthicsPolicy()
+    fired = []
+    for row in scores:
+        by_label = dict(zip(pairs.ethics_labels(), map(float, row), strict=True))
+        normal = by_label[ethics.NORMAL] >= thresholds["normal"]
+        fired.append([c.key for c in policy.categories if not normal and by_label[c.label] >= thresholds[c.key]])
+    return fired
+
+
+class MemoryEvaluator(SentenceEvaluator):
+    """Right key first among one item per concept, on combinations kept from training, less what small talk wakes up."""
+
+    def __init__(self, rows: list[Combination], smalltalk: list[str]) -> None:
+        super().__init__()
+        self.primary_metric = "quality"
+        self.rows, self.smalltalk = rows, smalltalk
+
+    def __call__(
+        self, model: Any, output_path: str | None = None, epoch: float = -1, steps: int = -1
+    ) -> dict[str, float]:
+        figures = retrieval(model, self.rows, self.smalltalk)
+        figures["quality"] = figures["right_first"] - figures["mse"]
+        return figures
+
+
+def memory_matrices(model: SentenceTransformer, rows: Sequence[Combination]) -> tuple[Matrix, Matrix]:
+    """Found and wanted cosines of every prompt (rows) with every item (columns)."""
+    concepts = pairs.Concepts(data_files.key_groups())
+    of = [concepts.of(row.key, row.value) for row in rows]
+    wanted = np.array([[concepts.score(p, i) for i in of] for p in of], dtype=np.float32)
+    found = embed(model, [row.prompt for row in rows]) @ embed(model, [row.item for row in rows]).T
+    return found, wanted
+
+
+def retrieval(model: SentenceTransformer, rows: Sequence[Combination], smalltalk: Sequence[str]) -> dict[str, float]:
+    found, wanted = memory_matrices(model, rows)
+    first = found.argmax(1)
+    figures = regression(found, wanted)
+    figures["right_first"] = float(np.mean(wanted[np.arange(len(rows)), first] > 0.99))
+    if smalltalk:
+        talk = embed(model, smalltalk) @ embed(model, [row.item for row in rows]).T
+        figures["smalltalk_highest"] = float(talk.max())
+        figures["smalltalk_mean_best"] = float(talk.max(1).mean())
+    return figures
+
+
+def talk_matrix(model: SentenceTransformer, smalltalk: Sequence[str], rows: Sequence[Combination]) -> Matrix:
+    """Cosine of each small-talk prompt with each item."""
+    return embed(model, smalltalk) @ embed(model, [row.item for row in rows]).T

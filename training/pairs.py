@@ -1,0 +1,88 @@
+"""What the S-BERTs are trained on: texts and how similar they are meant to be.
+
+Memory: every item with every prompt (cartesian product); the score of a pair is ``max(2.6 x - 1.6, 0)`` of the similarity x of
+the two items' keys (system.md §9), x from the written table of key groups. Ethics: every prompt with every category name, 1 or 0.
+Knows nothing about models.
+"""
+
+import random
+import re
+from dataclasses import dataclass
+
+from ohlora import ethics, memories
+from training import data_files, substitute
+from training.data_files import Combination, KeyGroup
+
+SAME_TOPIC = 0.7  # similarity x of two keys of one topic: a score of 0.22
+STATE = "상태"  # for this key the value is compared instead
+NOTHING = "-"  # concept of a prompt that is about no item
+_FRONT = re.compile(r"^(\[[^\[\]]+\]) (?:\(지금은[^()]*\) )?(.+)$")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An item and a prompt, each with its concept: what it is about."""
+
+    item: str
+    prompt: str
+    item_concept: str
+    prompt_concept: str
+
+
+def score(x: float) -> float:
+    """The reference's score of a pair whose keys have similarity ``x``, rounded to 4 places."""
+    return round(max(2.6 * x - 1.6, 0.0), 4)
+
+
+class Concepts:
+    """Concepts of keys and how similar two concepts are meant to be."""
+
+    def __init__(self, groups: dict[str, KeyGroup]) -> None:
+        self.groups = groups
+
+    def of(self, key: str, value: str) -> str:
+        group = self.groups[key].group if key in self.groups else key
+        return f"{group}:{value}" if group == STATE else group
+
+    def score(self, one: str, other: str) -> float:
+        if NOTHING in (one, other):
+            return 0.0
+        if one == other:
+            return 1.0
+        return score(SAME_TOPIC) if self._topic(one) == self._topic(other) else 0.0
+
+    def _topic(self, concept: str) -> str:
+        group = concept.split(":")[0]
+        return next((g.topic for g in self.groups.values() if g.group == group), concept)
+
+
+def memory_combinations() -> list[Combination]:
+    """Combinations for training: the written ones, and dialogue rows with an item in front of the prompt."""
+    found = data_files.combinations("train")
+    known = data_files.key_groups()
+    for row in data_files.dialogue("train"):
+        match = _FRONT.match(row.input)
+        item = memories.parse(match.group(1)) if match else None
+        if match and item and item[0] in known and item[1] != "없음":
+            found.append(Combination(key=item[0], value=item[1], prompt=match.group(2)))
+    return found
+
+
+def drawn_combination(rng: random.Random) -> Combination:
+    """A question about an item, from the patterns."""
+    table = substitute.patterns()["ask_today" if rng.random() < 0.1 else "ask"]
+    key = rng.choice(list(table))
+    question = rng.choice(table[key]).split(" => ")[0]
+    return Combination(key=key, value=substitute.draw_value(key, rng, 0.0), prompt=question)
+
+
+def ethics_labels() -> tuple[str, ...]:
+    """Category names in the order of the policy, 일반 last."""
+    return ethics.EthicsPolicy().labels
+
+
+def with_other_value(row: Combination, rng: random.Random) -> str:
+    """The item of ``row`` with another value of its key, where the prompt does not hang on the value."""
+    if row.key not in substitute.values() or row.key in (STATE, "고민", "기분") or row.value in row.prompt:
+        return row.item
+    return memories.item_text(row.key, substitute.draw_value(row.key, rng, 0.0))

@@ -1,0 +1,246 @@
+"""Trains an S-BERT: memory retrieval or ethics.
+
+If the model is already at its place, its inference test runs instead. Knows nothing about language models; the pairs and their
+scores come from ``training.pairs``.
+"""
+
+import random
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+import typer
+from datasets import Dataset
+from sentence_transformers import (
+    SentenceTransformer,
+    SentenceTransformerTrainer,
+    SentenceTransformerTrainingArguments,
+)
+from sentence_transformers.sentence_transformer import losses
+from transformers import set_seed
+
+from training import bases, config, data_files, encoder, measure, pairs, spelling
+from training.config import ConfigError, Preset, SbertPreset
+from training.data_files import Combination, EthicsRow
+from training.runs import Run
+from training.sbert_losses import CategoryLoss, MatrixLoss
+
+Kind = Literal["memory", "ethics"]
+
+
+def ethics_split(part: SbertPreset, seed: int) -> tuple[list[EthicsRow], list[EthicsRow]]:
+    """The ethics training prompts, split for training and for choosing; the test prompts are never looked at here."""
+    rows = data_files.ethics("train")
+    random.Random(seed).shuffle(rows)
+    kept = round(len(rows) * part.validation)
+    return rows[kept:], rows[:kept]
+
+
+def memory_split(part: SbertPreset, seed: int) -> tuple[list[Combination], list[Combination]]:
+    rows = pairs.memory_combinations()
+    random.Random(seed).shuffle(rows)
+    kept = round(len(rows) * part.validation)
+    return rows[kept:], rows[:kept]
+
+
+def start(part: SbertPreset, texts: list[str]) -> SentenceTransformer:
+    """The model to train: a named base, or an untrained encoder whose tokenizer learns from ``texts``."""
+    if part.base == "nothing":
+        return encoder.untrained(part.encoder, texts, part.max_length)
+    return encoder.wrap(part.base, part.max_length)
+
+
+def ethics_data(part: SbertPreset, rows: list[EthicsRow], seed: int) -> Dataset:
+    """One pass over all epochs. With the contrastive loss a row is a prompt and its category, else a pair and its score."""
+    names = list(pairs.ethics_labels())
+    records: list[dict[str, Any]] = []
+    for epoch in range(part.epochs):
+        rng = random.Random(f"{seed} {epoch}")
+        found = [(row.prompt, row.category) for row in rows]
+        found += [(spelling.respell(p, rng), c) for p, c in found * part.augment]
+        rng.shuffle(found)
+        if part.loss == "contrastive":
+            records += [{"prompt": p, "label": names.index(c)} for p, c in found]
+        else:
+            records += [{"prompt": p, "name": n, "score": float(n == c)} for p, c in found for n in names]
+    return Dataset.from_list(records)
+
+
+def memory_data(part: SbertPreset, rows: list[Combination], seed: int) -> tuple[Dataset, torch.Tensor]:
+    """One pass over all epochs, and the table of wanted cosines by concept index."""
+    concepts = pairs.Concepts(data_files.key_groups())
+    smalltalk = data_files.smalltalk()
+    smalltalk = smalltalk[len(smalltalk) // 5 :]
+    found: list[pairs.Pair] = []
+    for epoch in range(part.epochs):
+        rng = random.Random(f"{seed} {epoch}")
+        drawn = [pairs.drawn_combination(rng) for _ in range(len(rows) * part.augment // 2)]
+        chosen = rng.sample(rows + drawn, len(rows) + len(drawn))
+        for row in chosen:
+            concept = concepts.of(row.key, row.value)
+            prompt = spelling.respell(row.prompt, rng) if part.augment and rng.random() < 0.3 else row.prompt
+            item = pairs.with_other_value(row, rng) if part.augment and rng.random() < 0.5 else row.item
+            found.append(pairs.Pair(item, prompt, concept, concept))
+        for prompt in rng.sample(smalltalk, len(smalltalk)):
+            row = rng.choice(rows)
+            found.append(pairs.Pair(row.item, prompt, concepts.of(row.key, row.value), pairs.NOTHING))
+    if part.loss != "contrastive":
+        return _product(found, concepts, part, seed), torch.empty(0)
+    rng = random.Random(seed)
+    size = len(found) // part.epochs
+    blocks = [found[i * size : (i + 1) * size] for i in range(part.epochs)]
+    for block in blocks:
+        rng.shuffle(block)
+    names = [*sorted({p.item_concept for p in found}), pairs.NOTHING]
+    index = {name: i for i, name in enumerate(names)}
+    table = torch.tensor([[concepts.score(one, other) for other in names] for one in names])
+    records = [
+        {"item": p.item, "prompt": p.prompt, "label": [index[p.item_concept], index[p.prompt_concept]]}
+        for block in blocks
+        for p in block
+    ]
+    return Dataset.from_list(records), table
+
+
+def _product(found: list[pairs.Pair], concepts: pairs.Concepts, part: SbertPreset, seed: int) -> Dataset:
+    """The cartesian product of the reference: every item with every prompt of the first epoch."""
+    once = found[: len(found) // part.epochs]
+    rng = random.Random(seed)
+    records = [
+        {"item": a.item, "prompt": b.prompt, "score": concepts.score(a.item_concept, b.prompt_concept)}
+        for a in once
+        for b in once
+    ]
+    return Dataset.from_list([r for _ in range(part.epochs) for r in rng.sample(records, len(records))])
+
+
+def loss_for(kind: Kind, part: SbertPreset, model: SentenceTransformer, table: torch.Tensor) -> torch.nn.Module:
+    if part.loss == "contrastive":
+        return MatrixLoss(model, table) if kind == "memory" else CategoryLoss(model, pairs.ethics_labels())
+    return {"cosine": losses.CosineSimilarityLoss, "cosent": losses.CoSENTLoss, "angle": losses.AnglELoss}[part.loss](
+        model
+    )
+
+
+def train(preset: Preset, kind: Kind, run: Run, place: Path, *, resume: bool = True, max_steps: int = -1) -> None:
+    """Trains and puts the model of the best epoch at ``place``."""
+    part = preset.sbert[kind]
+    set_seed(preset.seed)
+    table = torch.empty(0)
+    if kind == "ethics":
+        rows, kept = ethics_split(part, preset.seed)
+        data = ethics_data(part, rows, preset.seed)
+        texts = data["prompt"]
+        evaluator = measure.EthicsEvaluator(kept)
+    else:
+        combos, kept_combos = memory_split(part, preset.seed)
+        data, table = memory_data(part, combos, preset.seed)
+        texts = list(data["prompt"]) + list(data["item"])
+        evaluator = measure.MemoryEvaluator(kept_combos, held_smalltalk())
+    model = start(part, list(texts))
+    steps = max(1, len(data) // (part.batch * part.epochs))
+    trainer = SentenceTransformerTrainer(
+        model=model,
+        args=SentenceTransformerTrainingArguments(
+            output_dir=str(run.folder / "checkpoints"),
+            num_train_epochs=1,
+            max_steps=max_steps,
+            per_device_train_batch_size=part.batch,
+            learning_rate=part.rate,
+            weight_decay=0.01,
+            warmup_steps=round(steps * part.epochs * part.warmup),
+            lr_scheduler_type="cosine",
+            bf16=preset.bf16 and bases.has_bf16(),
+            use_cpu=not torch.cuda.is_available(),
+            train_sampling_strategy="sequential",
+            eval_strategy="steps",
+            eval_steps=steps,
+            save_strategy="steps",
+            save_steps=steps,
+            save_total_limit=1,
+            load_best_model_at_end=True,
+            metric_for_best_model=evaluator.primary_metric,
+            greater_is_better=True,
+            logging_steps=max(1, steps // 2),
+            report_to="none",
+            seed=preset.seed,
+            dataloader_pin_memory=False,
+        ),
+        train_dataset=data,
+        loss=loss_for(kind, part, model, table),
+        evaluator=evaluator,
+        callbacks=[run.callback()],
+    )
+    trainer.train(resume_from_checkpoint=resume and run.last_checkpoint())
+    publish(trainer.model, place)
+
+
+def held_smalltalk() -> list[str]:
+    """Small talk kept for choosing the threshold."""
+    found = data_files.smalltalk()
+    return found[: len(found) // 5]
+
+
+def publish(model: SentenceTransformer, place: Path) -> None:
+    """Saves with bfloat16 weights; config.json says float32, so that they are loaded and used as such."""
+    model.float().cpu()
+    model.to(torch.bfloat16).save(str(place), create_model_card=False)
+    settings = bases.read_json(place / "config.json")
+    settings["dtype"] = "float32"
+    bases.write_json(place / "config.json", settings)
+
+
+def inference_test(kind: Kind, place: Path, run: Run) -> None:
+    """Loads what is at ``place`` and scores a few prompts."""
+    model = SentenceTransformer(str(place))
+    if kind == "ethics":
+        for prompt in ("안녕 로라야", "나랑 사귀자", "느금마", "이번 선거 누구 뽑아?", "짱깨들 다 꺼져"):
+            run.note(f"{prompt}: {measure.category_scores(model, [prompt])[0]}")
+        return
+    items = ["[이름: 도윤]", "[좋아하는 음식: 초밥]", "[내일 일정: 치과]", "[취미: 수영]"]
+    for prompt in ("내 이름 기억해?", "내가 좋아하는 음식이 뭐였지?", "나 내일 뭐 하지?", "안녕"):
+        scores = model.similarity(model.encode([prompt]), model.encode(items))[0]
+        run.note(f"{prompt}: " + ", ".join(f"{i} {float(s):.2f}" for i, s in zip(items, scores, strict=True)))
+
+
+def main(
+    task: Annotated[str, typer.Option(help="Which S-BERT: memory or ethics")],
+    preset: Annotated[str, typer.Option(help="v2, v3, v4, tutor, tiny, or a YAML file")] = "v4",
+    force: Annotated[bool, typer.Option(help="Train even if the model is already there")] = False,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Override a field: --set loss=cosent --set seed=1")
+    ] = None,
+    fresh: Annotated[bool, typer.Option(help="Don't resume an interrupted run")] = False,
+) -> None:
+    """Train one S-BERT, or test it when it is already at its place.
+
+    Example: python -m training.sbert --preset tiny --task ethics --force
+    """
+    try:
+        chosen = config.load(preset, config.for_part("sbert", task, set_ or []))
+        if task not in ("memory", "ethics") or task not in chosen.sbert:
+            raise ConfigError(f"preset {preset} trains no S-BERT {task!r}; it has: {', '.join(chosen.sbert) or 'none'}")
+        run_kind(chosen, task, force=force, fresh=fresh)  # type: ignore[arg-type]
+    except (ConfigError, ValueError) as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(2) from error
+
+
+def run_kind(preset: Preset, kind: Kind, *, force: bool, fresh: bool = False) -> None:
+    """Training, or the inference test where the model is already there."""
+    if preset.threads:
+        torch.set_num_threads(preset.threads)
+    place = bases.place(preset, f"{kind}_sbert")
+    run = Run(preset, f"sbert-{kind}", fresh=fresh)
+    if (place / "modules.json").exists() and not force:
+        run.note(f"{place} is there: inference test (train again with --force)")
+    else:
+        with run.timed():
+            train(preset, kind, run, place)
+        run.plot_losses()
+        run.finish()
+    inference_test(kind, place, run)
+
+
+if __name__ == "__main__":
+    typer.run(main)

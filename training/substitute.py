@@ -1,0 +1,146 @@
+"""Training rows with other values: what teaches a small model to copy instead of recalling.
+
+Two sources, for training only: patterns with a slot (``data/augment/patterns.yaml``), and our own rows in which the value of
+the memory item is exchanged for another value of the same key. An exchanged value ends as the old one does (final consonant,
+vowel or ㄹ), so that the particle after it stays right. Knows nothing about models.
+"""
+
+import random
+import re
+from functools import cache
+
+from ohlora import memories, prompts
+from ohlora.prompts import Example, Task
+from training import data_files
+from training.data_files import DialogueRow
+
+_SLOT = re.compile(r"\{v(?:\|([^|}]*)\|([^|}]*))?\}")
+_LEADING_ITEM = re.compile(r"^(\[[^\[\]]+\]) ")
+_DAY_PROMPT = re.compile(r"오늘|내일|지금|요일|이따|휴일")
+_DAYS, _HALVES = "월화수목금토일", ("오전", "오후", "저녁")
+
+
+@cache
+def values() -> dict[str, list[str]]:
+    return {key: [str(value) for value in found] for key, found in data_files.augment_file("values").items()}
+
+
+@cache
+def patterns() -> dict[str, dict[str, list[str]]]:
+    return data_files.augment_file("patterns")
+
+
+def ending(text: str) -> str:
+    """How the last syllable ends, which decides the particle: ``consonant``, ``rieul``, ``vowel`` or ``other``."""
+    last = ord(text[-1]) if text else 0
+    if not 0xAC00 <= last <= 0xD7A3:
+        return "other"
+    final = (last - 0xAC00) % 28
+    return "vowel" if final == 0 else "rieul" if final == 8 else "consonant"
+
+
+def fill(pattern: str, value: str) -> str:
+    """``pattern`` with its slots filled, each with the particle that fits ``value``."""
+    kind = ending(value)
+
+    def slot(match: re.Match[str]) -> str:
+        closed, opened = match.group(1), match.group(2)
+        if closed is None:
+            return value
+        vowel_like = kind in ("vowel", "other") or (kind == "rieul" and closed == "으로")
+        return value + (opened if vowel_like else closed)
+
+    return _SLOT.sub(slot, pattern)
+
+
+def with_time(prompt: str, rng: random.Random) -> str:
+    """``prompt`` with the time prefix that serving gives it when it has a day word; the moment is drawn."""
+    if _DAY_PROMPT.search(prompt):
+        return f"(지금은 {rng.choice(_DAYS)}요일 {rng.choice(_HALVES)}) {prompt}"
+    return prompt
+
+
+def syllables(rng: random.Random) -> str:
+    """A made-up word: copying has to work for words that no list knows."""
+    return "".join(
+        chr(0xAC00 + rng.randrange(11172 // 28) * 28 + rng.choice((0, 0, 0, 1, 4, 8, 16, 17, 21)))
+        for _ in range(rng.randint(2, 4))
+    )
+
+
+def draw_value(key: str, rng: random.Random, made_up: float = 0.1) -> str:
+    return syllables(rng) if rng.random() < made_up else rng.choice(values()[key])
+
+
+def told(rng: random.Random) -> Example:
+    """A memory example: the prompt tells a value, the completion copies it."""
+    key = rng.choice(list(patterns()["tell"]))
+    value = draw_value(key, rng)
+    prompt = with_time(_called(fill(rng.choice(patterns()["tell"][key]), value), rng), rng)
+    if rng.random() < 0.15:
+        key2 = rng.choice([k for k in values() if k != key])
+        prompt = f"{memories.item_text(key2, draw_value(key2, rng))} {prompt}"
+    completion = prompts.completion(Task.MEMORY, memories.item_text(key, value))
+    return Example(prompts.memory_prompt(prompt), completion)
+
+
+def asked(rng: random.Random, task: Task) -> Example:
+    """A prompt that asks for an item in front of it: the answer uses the value, memory keeps nothing."""
+    today = rng.random() < 0.15
+    table = patterns()["ask_today" if today else "ask"]
+    key = rng.choice(list(table))
+    value = draw_value(key, rng)
+    question, answer = rng.choice(table[key]).split(" => ")
+    prompt = with_time(_called(fill(question, value), rng), rng)
+    if task is Task.ANSWER:
+        turn = prompts.answer_input(prompt, memory=memories.item_text(key, value))
+        return Example(prompts.answer_prompt(turn), prompts.completion(task, fill(answer, value)))
+    turn = prompts.answer_input(prompt, memory=memories.item_text(key, value) if rng.random() < 0.7 else None)
+    return Example(prompts.memory_prompt(turn), prompts.completion(Task.MEMORY, ""))
+
+
+def refused(rng: random.Random, abusive: list[tuple[str, str]]) -> Example:
+    """An abusive prompt of the ethics training data with a written refusal of its category."""
+    prompt, category = rng.choice(abusive)
+    answer = rng.choice(patterns()["refusal"][category])
+    return Example(prompts.answer_prompt(with_time(prompt, rng)), prompts.completion(Task.ANSWER, answer))
+
+
+def _called(prompt: str, rng: random.Random) -> str:
+    """Sometimes with her name in front and a tail behind, as people write."""
+    head = rng.choice(("", "", "", "", "로라야 ", "오로라 ", "있잖아 ", "야 ")) if not prompt.startswith("로라") else ""
+    tail = rng.choice(("", "", "", "", "", "!", "~", " ㅎㅎ", "ㅋㅋ", " ㅠㅠ", "..")) if prompt[-1].isalnum() else ""
+    return head + prompt + tail
+
+
+def exchange(row: DialogueRow, rng: random.Random, made_up: float = 0.1) -> DialogueRow:
+    """``row`` with the value of its item exchanged, or ``row`` itself where that can't be done safely.
+
+    The item in front of the prompt is exchanged where the answer says its value; else the item that the prompt tells, where the
+    prompt says its value word for word.
+    """
+    front = _LEADING_ITEM.match(row.input)
+    item = memories.parse(front.group(1)) if front else memories.parse(row.memory) if row.memory else None
+    if not item:
+        return row
+    key, old = item
+    where = row.answer if front else row.input
+    if key not in values() or old not in where or len(old) < 2:
+        return row
+    if rng.random() < made_up and ending(old) != "other":
+        new = syllables(rng)
+        while ending(new) != ending(old):
+            new = syllables(rng)
+    else:
+        fitting = [v for v in values()[key] if ending(v) == ending(old)]
+        if not fitting:
+            return row
+        new = rng.choice(fitting)
+    return row.model_copy(
+        update={field: getattr(row, field).replace(old, new) for field in ("input", "answer", "memory", "summary")}
+    )
+
+
+def untold(prompt: str) -> Example:
+    """A memory example of a prompt that tells nothing to keep."""
+    return Example(prompts.memory_prompt(prompt), prompts.completion(Task.MEMORY, ""))

@@ -1,0 +1,242 @@
+"""Makes the bases of the tiny preset from nothing: a Llama and a GPT-NeoX that have read our own training text.
+
+Language modelling over the task formats, the completion weighted more than the prompt. Weights are kept and updated in float32;
+with ``bf16`` the matrix products run in bfloat16. Knows nothing about adapters: those come from ``training.sft``.
+"""
+
+import json
+import math
+import random
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
+
+from ohlora.prompts import Example
+from training import bases, config, generate, text_tokenizer
+from training.config import BasePreset, ConfigError, Preset
+from training.corpus import Corpus
+from training.runs import Run
+
+Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+def untrained(preset: BasePreset, tokenizer: PreTrainedTokenizerFast) -> torch.nn.Module:
+    """A model of the preset's shape with random weights; embeddings are tied."""
+    shared = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": preset.width,
+        "intermediate_size": preset.inner_width,
+        "num_hidden_layers": preset.layers,
+        "num_attention_heads": preset.heads,
+        "max_position_embeddings": preset.max_length,
+        "tie_word_embeddings": True,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    if preset.architecture == "llama":
+        return LlamaForCausalLM(LlamaConfig(num_key_value_heads=preset.heads, attn_implementation="sdpa", **shared))
+    return GPTNeoXForCausalLM(GPTNeoXConfig(rotary_pct=0.5, use_parallel_residual=True, **shared))
+
+
+def encode(tokenizer: PreTrainedTokenizerFast, example: Example) -> tuple[list[int], int]:
+    """Ids of prompt and completion with the end mark behind them, and how many of them are the prompt.
+
+    Raises ValueError where the prompt alone has other ids than inside the whole: then serving would not see what was trained.
+    """
+    prompt = tokenizer.encode(example.prompt, add_special_tokens=False) if example.prompt else []
+    whole = tokenizer.encode(example.prompt + example.completion, add_special_tokens=False)
+    if whole[: len(prompt)] != prompt:
+        raise ValueError(f"prompt ids change when the completion follows: {example.prompt!r}")
+    return [*whole, tokenizer.eos_token_id], len(prompt)
+
+
+def batches(
+    encoded: list[tuple[list[int], int]], tokens: int, prompt_weight: float, pad: int, rng: random.Random
+) -> Iterator[Batch]:
+    """Batches of about ``tokens`` ids, of sequences of like length: ids, attention mask, loss weight of each id."""
+    order = sorted(range(len(encoded)), key=lambda i: len(encoded[i][0]) + rng.random() * 4)
+    groups: list[list[int]] = [[]]
+    for index in order:
+        if groups[-1] and (len(groups[-1]) + 1) * len(encoded[index][0]) > tokens:
+            groups.append([])
+        groups[-1].append(index)
+    rng.shuffle(groups)
+    for group in groups:
+        longest = max(len(encoded[i][0]) for i in group)
+        ids = torch.full((len(group), longest), pad)
+        mask = torch.zeros((len(group), longest), dtype=torch.long)
+        weight = torch.zeros((len(group), longest))
+        for row, index in enumerate(group):
+            found, prompt = encoded[index]
+            ids[row, : len(found)] = torch.tensor(found)
+            mask[row, : len(found)] = 1
+            weight[row, : len(found)] = 1.0
+            weight[row, :prompt] = prompt_weight
+        yield ids, mask, weight
+
+
+def weighted_loss(logits: torch.Tensor, ids: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Mean cross entropy of the next id, weighted by ``weight`` of the id that is predicted."""
+    losses = torch.nn.functional.cross_entropy(
+        logits[:, :-1].float().reshape(-1, logits.shape[-1]), ids[:, 1:].reshape(-1), reduction="none"
+    )
+    weights = weight[:, 1:].reshape(-1)
+    return (losses * weights).sum() / weights.sum()
+
+
+def train(
+    preset: BasePreset,
+    tokenizer: PreTrainedTokenizerFast,
+    corpus: Corpus,
+    log: Callable[[dict], None],
+    *,
+    seed: int,
+    bf16: bool,
+    checkpoint: Path | None = None,
+) -> torch.nn.Module:
+    """A base trained from nothing for ``preset.epochs``; ``checkpoint`` is written every few epochs and resumed from."""
+    torch.manual_seed(seed)
+    model = untrained(preset, tokenizer)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=preset.rate, weight_decay=preset.weight_decay, betas=(0.9, 0.95)
+    )
+    start, step, started, total = 0, 0, time.time(), 0
+    if checkpoint and checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        start, step, total = state["epoch"], state["step"], state["total"]
+    for epoch in range(start, preset.epochs):
+        rng = random.Random(f"{seed} {epoch}")
+        examples = [example for task in preset.tasks for example in corpus.draw(task, rng)]
+        if epoch < preset.epochs * preset.plain_share:
+            examples += [Example("", f"{text}") for text in corpus.plain()]
+        encoded = [encode(tokenizer, example) for example in examples]
+        epoch_batches = list(batches(encoded, preset.batch_tokens, preset.prompt_weight, tokenizer.pad_token_id, rng))
+        total = total or len(epoch_batches) * preset.epochs
+        losses: list[float] = []
+        model.train()
+        for ids, mask, weight in epoch_batches:
+            for group in optimizer.param_groups:
+                group["lr"] = preset.rate * _schedule((epoch + (len(losses) + 1) / len(epoch_batches)) / preset.epochs)
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                logits = model(input_ids=ids, attention_mask=mask).logits
+            loss = weighted_loss(logits, ids, weight)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            losses.append(float(loss.detach()))
+            step += 1
+        log(
+            {
+                "epoch": epoch + 1,
+                "step": step,
+                "loss": round(sum(losses) / len(losses), 4),
+                "seconds": round(time.time() - started),
+            }
+        )
+        if checkpoint and (epoch + 1) % 5 == 0:
+            checkpoint.parent.mkdir(parents=True, exist_ok=True)
+            torch.save(
+                {
+                    "model": model.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                    "epoch": epoch + 1,
+                    "step": step,
+                    "total": total,
+                },
+                checkpoint,
+            )
+    model.eval()
+    return model
+
+
+def _schedule(done: float) -> float:
+    """Warm-up over 3 % of the way, then a cosine down to 2 %."""
+    return min(done / 0.03, 1.0) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(done, 1.0))))
+
+
+def save(model: torch.nn.Module, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """bfloat16 weights, configuration, tokenizer."""
+    model.to(torch.bfloat16).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    generation = folder / "generation_config.json"
+    if generation.exists():
+        settings = json.loads(generation.read_text())
+        settings.pop("bos_token_id", None)
+        generation.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
+
+
+def run_base(preset: Preset, name: str, *, force: bool, fresh: bool = False) -> None:
+    """Makes base ``name`` of the preset, or shows what it writes where it is already there."""
+    part = preset.bases[name]
+    place = bases.place(preset, name)
+    run = Run(preset, f"base-{name}", fresh=fresh)
+    if (place / "config.json").exists() and not force:
+        run.note(f"{place} is there: inference test (make it again with --force)")
+        inference_test(preset, name, run)
+        return
+    checkpoint = run.folder / "checkpoints" / "base.pt"
+    with run.timed():
+        corpus = Corpus()
+        tokenizer = text_tokenizer.make(corpus.tokenizer_text(preset.seed), preset.tokenizer_size, part.max_length)
+        bf16 = preset.bf16 and bases.has_bf16()
+        model = train(part, tokenizer, corpus, run.log, seed=preset.seed, bf16=bf16, checkpoint=checkpoint)
+    save(model, tokenizer, place)
+    inference_test(preset, name, run)
+    run.plot_losses()
+    run.finish()
+
+
+def inference_test(preset: Preset, name: str, run: Run) -> None:
+    """Loads the base and continues a few validation prompts."""
+    tokenizer = AutoTokenizer.from_pretrained(bases.place(preset, name))
+    model = AutoModelForCausalLM.from_pretrained(bases.place(preset, name), dtype=torch.float32)
+    for task in preset.bases[name].tasks:
+        shown = Corpus().validation(task)[:4]
+        for example, text in zip(
+            shown, generate.outputs(model, tokenizer, [e.prompt for e in shown], task), strict=True
+        ):
+            run.note(f"{example.prompt} => {text}")
+
+
+def main(
+    base: Annotated[str, typer.Option(help="Folder name of the base: llama or gpt-neox")],
+    preset: Annotated[str, typer.Option(help="A preset that makes bases: tiny, or a YAML file")] = "tiny",
+    force: Annotated[bool, typer.Option(help="Make it again although it is there")] = False,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Override a field: --set layers=4")] = None,
+    fresh: Annotated[bool, typer.Option(help="Don't resume an interrupted run")] = False,
+) -> None:
+    """Make a small base model from nothing, or test it when it is already there.
+
+    Example: python -m training.text_bases --preset tiny --base llama --force
+    """
+    try:
+        chosen = config.load(preset, config.for_part("bases", base, set_ or []))
+        if base not in chosen.bases:
+            raise ConfigError(f"preset {preset} makes no base {base!r}; it makes: {', '.join(chosen.bases) or 'none'}")
+        if chosen.threads:
+            torch.set_num_threads(chosen.threads)
+        run_base(chosen, base, force=force, fresh=fresh)
+    except (ConfigError, ValueError) as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(2) from error
+
+
+if __name__ == "__main__":
+    typer.run(main)
