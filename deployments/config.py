@@ -64,6 +64,9 @@ class LanguageModelConfig(GpuModel):
     max_lora_rank: Literal[1, 8, 16, 32, 64, 128, 256, 320, 512] = Field(
         64, description="Highest adapter rank (vLLM's steps)"
     )
+    token_ms: float = Field(
+        0.0, ge=0, description="Time per token of the fake engine, ms; other engines take what they take"
+    )
     cpu_kv_cache_gib: float = Field(0.25, gt=0, description="vLLM on a CPU: memory for the KV cache, GiB")
 
     _ref = field_validator("base", "adapter", mode="before")(_ref)

@@ -18,7 +18,9 @@ Offset = Annotated[int, Query(ge=0, le=10**9)]
 
 def router(records: Records, settings: Any) -> APIRouter:
     """Routes over ``records``; ``settings()`` gives the ingress settings in force."""
-    found = {404: {"model": ErrorReply, "description": "No such memory, session, sanction or user"}}
+    found: dict[int | str, dict[str, Any]] = {
+        404: {"model": ErrorReply, "description": "No such memory, session, sanction or user"}
+    }
     routes = APIRouter(responses={503: {"model": ErrorReply, "description": "store_unavailable, model_unavailable"}})
 
     def zone(

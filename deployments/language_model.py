@@ -51,6 +51,7 @@ class LanguageModel:
             max_lora_rank=config.max_lora_rank,
             gpu_share=config.num_gpus,
             cpu_kv_cache_gib=config.cpu_kv_cache_gib,
+            token_ms=config.token_ms,
         )
 
     def reconfigure(self, user_config: Mapping[str, Any]) -> None:

@@ -21,6 +21,7 @@ class EngineSpec:
     max_lora_rank: int
     gpu_share: float = 0.0
     cpu_kv_cache_gib: float = 0.25
+    token_ms: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

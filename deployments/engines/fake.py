@@ -4,6 +4,7 @@ It is honest about being one: every answer is marked 🧪. Knows the formats' ma
 """
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Callable
 
 from deployments.engines.base import Chunk, EngineSpec, GenerationRequest, room
@@ -11,7 +12,8 @@ from ohlora.prompts import ANSWER_START, OHLORA_ANSWER, SUMMARY_START, USER_QUES
 
 
 def echo(request: GenerationRequest) -> str:
-    """What the fake writes by default: the prompt given back, a summary of its first words, or no memory."""
+    """What the fake writes by default: the prompt given back, a summary of its first words, and a memory where the prompt
+    says what to remember, as in ``기억해 좋아하는 과일: 딸기``."""
     if request.choices:
         return request.choices[len(request.prompt) % len(request.choices)]
     text = request.prompt.removesuffix(ANSWER_START).removesuffix(SUMMARY_START).strip()
@@ -19,22 +21,22 @@ def echo(request: GenerationRequest) -> str:
         return f"🧪 {text.split(USER_QUESTION)[-1].strip()}"
     if OHLORA_ANSWER in text:
         return " ".join(text.split(OHLORA_ANSWER)[-1].split()[:4])
-    return ""
+    told = re.search(r"기억해 ([^\[\]:]+): ([^\[\]:]+)$", text)
+    return f"[{told[1]}: {told[2]}]" if told else ""
 
 
 class FakeEngine:
-    """Writes what ``script`` says, a word at a time, each after ``token_seconds``."""
+    """Writes what ``script`` says, a word at a time, each after the spec's ``token_ms``."""
 
     def __init__(
         self,
         spec: EngineSpec | None = None,
         *,
         script: Callable[[GenerationRequest], str] = echo,
-        token_seconds: float = 0.0,
     ) -> None:
         self._max_model_len = spec.max_model_len if spec else 4096
+        self._token_seconds = spec.token_ms / 1000 if spec else 0.0
         self._script = script
-        self._token_seconds = token_seconds
 
     async def start(self) -> None:
         return
