@@ -60,7 +60,7 @@ def chosen_profile(args: AppConfig, gpus: float) -> Literal["cpu", "gpu"]:
 
 
 def _placed(deployment: Deployment, model: LanguageModelConfig | EncoderConfig) -> Deployment:
-    """``deployment`` with the resources of its model; on a GPU the old replica leaves before the new one comes, for there
-    is no room for both."""
+    """``deployment`` with the resources of its model. Serve stops the old replica before it starts the new one (its
+    `max_surge_percent` is 0 unless a file says otherwise), which a full GPU needs."""
     options: dict[str, Any] = {"ray_actor_options": {"num_cpus": NUM_CPUS, "num_gpus": model.num_gpus}}
     return deployment.options(**options)

@@ -40,15 +40,13 @@ def _ref(value: object) -> object:
 class GpuModel(Settings):
     """What every model says about its place on a GPU."""
 
-    num_gpus: float = Field(
-        0.0, ge=0, description="Share of one GPU (0.25 is a quarter), or a whole number of GPUs; 0 is CPU"
-    )
+    num_gpus: float = Field(0.0, ge=0, description="Share of one GPU (0.25 is a quarter, 1 a whole one); 0 is CPU")
 
     @field_validator("num_gpus")
     @classmethod
     def _possible_share(cls, value: float) -> float:
-        if value > 1 and value != int(value):
-            raise ValueError(f"{value} is no possible share: use a part of one GPU up to 1, or a whole number of GPUs")
+        if value > 1:
+            raise ValueError(f"{value:g} is no possible share: a model runs on one GPU, so use at most 1")
         return value
 
 

@@ -22,9 +22,10 @@ class Encoder:
 
     async def __init__(self, config: EncoderConfig, setting: str) -> None:  # type: ignore[misc]  # Serve awaits it
         self.config = config
+        self.share = gpu.assigned_share(config.num_gpus)
         self._model: Any = None
         if config.engine != "fake":
-            with gpu.starting(config.num_gpus):
+            with gpu.starting(self.share):
                 await asyncio.to_thread(self._load, setting)
         await asyncio.to_thread(self._encode, ["안녕"])
 
@@ -32,9 +33,9 @@ class Encoder:
         from sentence_transformers import SentenceTransformer
 
         folder = checkpoints.check_encoder(self.config, setting)
-        if self.config.num_gpus:
-            gpu.limit_torch(self.config.num_gpus)
-        self._model = SentenceTransformer(str(folder), device="cuda" if self.config.num_gpus else "cpu")
+        if self.share:
+            gpu.limit_torch(self.share)
+        self._model = SentenceTransformer(str(folder), device="cuda" if self.share else "cpu")
 
     def _encode(self, texts: list[str]) -> Vectors:
         """Unit vectors, shape (len(texts), d)."""
@@ -59,7 +60,7 @@ class Encoder:
             "model": str(self.config.model),
             "adapter": None,
             "engine": self.config.engine,
-            "num_gpus": self.config.num_gpus,
+            "num_gpus": self.share,
         }
 
 

@@ -68,6 +68,16 @@ def weight_bytes(base: Path, dtype: str) -> int:
     return weights + other
 
 
+def assigned_share(configured: float) -> float:
+    """The share that Ray gave this replica, which Serve's own `deployments:` list may have changed; outside of a replica
+    the configured one."""
+    import ray
+
+    if not ray.is_initialized():
+        return configured
+    return float(ray.get_runtime_context().get_assigned_resources().get("GPU", 0.0))
+
+
 def total_memory() -> int:
     """Bytes of the first GPU that this process may see."""
     import torch

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, TypeVar
 
 from pydantic import ValidationError
 
-from deployments import checkpoints
+from deployments import checkpoints, gpu
 from deployments.config import LanguageModelConfig, Settings
 from deployments.engines import make_engine
 from deployments.engines.base import EngineSpec, GenerationRequest, TextEngine
@@ -30,6 +30,7 @@ class LanguageModel:
 
     async def __init__(self, config: LanguageModelConfig, setting: str) -> None:  # type: ignore[misc]  # Serve awaits it
         self.config = config
+        self.share = gpu.assigned_share(config.num_gpus)
         self.settings: Any = self.settings_type()
         self._configured = False
         self.adapter: str | None = None
@@ -49,7 +50,7 @@ class LanguageModel:
             max_model_len=config.max_model_len,
             max_num_seqs=config.max_num_seqs,
             max_lora_rank=config.max_lora_rank,
-            gpu_share=config.num_gpus,
+            gpu_share=self.share,
             cpu_kv_cache_gib=config.cpu_kv_cache_gib,
             token_ms=config.token_ms,
         )
@@ -72,7 +73,7 @@ class LanguageModel:
             "model": str(config.base),
             "adapter": str(config.adapter) if config.adapter else None,
             "engine": config.engine,
-            "num_gpus": config.num_gpus,
+            "num_gpus": self.share,
         }
 
     def __del__(self) -> None:

@@ -6,6 +6,7 @@ starts; one line says what is still loading; Ctrl-C leaves no process behind; th
 
 import argparse
 import contextlib
+import ipaddress
 import json
 import os
 import re
@@ -53,6 +54,10 @@ def read_config(path: Path, gpus: int) -> ServeDeploySchema:
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     schema = _validated(ServeDeploySchema, raw, str(path))
+    if not ipaddress.ip_address(schema.http_options.host).is_loopback:
+        raise ConfigError(
+            f"http_options.host: {schema.http_options.host} is reachable from elsewhere, and there are no API keys: use 127.0.0.1."
+        )
     for app in schema.applications:
         args = _validated(AppConfig, app.args, "args")
         profile = chosen_profile(args, gpus)
@@ -194,7 +199,7 @@ class Run:
         # own, but keeps its environment.
         left = {
             *processes.of_session(self._serve),
-            *(p for p, owner in processes.with_variable(RUN) if owner == str(ROOT)),
+            *(p for p, owner in processes.with_variable(RUN) if owner == str(self._data)),
         }
         processes.end(list(left), grace_s=STOP_S / 3)
         self._record.unlink(missing_ok=True)

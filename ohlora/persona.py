@@ -87,8 +87,8 @@ ERRORS = {
         "Too many people are talking to me. Send it again after {retry_after} seconds.",
     ),
     "store_unavailable": (
-        "기억 저장소에 닿지 않아 아무것도 저장하지 않았어요. {retry_after}초 뒤에 다시 보내 주세요.",
-        "The store can't be reached and nothing was kept. Send it again after {retry_after} seconds.",
+        "기억 저장소에 닿지 않아요. {retry_after}초 뒤에 다시 보내 주세요.",
+        "The store can't be reached. Send it again after {retry_after} seconds.",
     ),
     "model_unavailable": (
         "지금은 {detail} 모델이 답하지 않아요. {retry_after}초 뒤에 다시 보내 주세요.",

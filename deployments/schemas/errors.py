@@ -42,7 +42,7 @@ class ErrorBody(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    message: str = Field(examples=["The store can't be reached and nothing was kept. Send it again after 1 seconds."])
+    message: str = Field(examples=["The store can't be reached. Send it again after 1 seconds."])
     type: str = Field(examples=["server_error"])
     code: str = Field(examples=["store_unavailable"])
     param: str | None = Field(None, description="The field that is wrong, where there is one")

@@ -19,7 +19,8 @@ BASES = {"llama": (Task.ANSWER, Task.SUMMARY), "gpt-neox": (Task.MEMORY, Task.PO
 
 def rows(count: int) -> list[dict[str, str]]:
     with (ROOT / "training/data/dialogue/valid.jsonl").open() as file:
-        return [json.loads(line) for line in file][:count]
+        everything = [json.loads(line) for line in file]
+    return everything[:: len(everything) // count][:count]
 
 
 def request(task: Task, row: dict[str, str]) -> GenerationRequest:
@@ -56,7 +57,7 @@ async def outputs(kind: str, base: str) -> dict[str, list[str]]:
         return {
             str(task): [
                 text.strip()
-                for text in await asyncio.gather(*(collect(running.generate(request(task, r))) for r in rows(12)))
+                for text in await asyncio.gather(*(collect(running.generate(request(task, r))) for r in rows(20)))
             ]
             for task in BASES[base]
         }
@@ -72,7 +73,7 @@ def test_both_engines_give_the_same_greedy_text_with_each_adapter(base):
         first, second = of_vllm[str(task)], of_transformers[str(task)]
         # Two orders of adding floats may break a tie differently once in a while; a wrong adapter differs everywhere.
         same = sum(a == b for a, b in zip(first, second, strict=True))
-        assert same >= len(first) - 1, [*zip(first, second, strict=True)]
+        assert same >= len(first) - 2, [*zip(first, second, strict=True)]
         assert len(set(first)) > 1, "the text follows the prompt"
         assert not any(mark in text for mark in prompts.CONTROL_MARKS for text in first)
     if base == "gpt-neox":
