@@ -208,7 +208,7 @@ class Run:
 def show(ready: Ready, address: str, log: Path, seconds: float) -> None:
     table = Table(title=f"Oh-LoRA is ready: {address}   profile {ready.profile}   ({seconds:.0f} s)")
     for column in ("deployment", "engine", "model", "adapter", "GPU share"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     for name, part in ready.deployments.items():
         share = f"{part.num_gpus:g}" if part.num_gpus else "–"
         table.add_row(name, part.engine, part.model, part.adapter or "–", share)
@@ -218,7 +218,7 @@ def show(ready: Ready, address: str, log: Path, seconds: float) -> None:
     console.print(
         f"  curl {address}/v1/chat -H 'content-type: application/json' -d '{body}'", soft_wrap=True, highlight=False
     )
-    console.print(f"API page: {address}/docs   log: {log}   stop: Ctrl-C", highlight=False)
+    console.print(f"API page: {address}/docs   log: {log}   stop: Ctrl-C", soft_wrap=True, highlight=False)
 
 
 def main() -> int:
