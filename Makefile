@@ -12,7 +12,7 @@ EXTRA ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --no-deps --require-hashes --progress-bar on
 
-.PHONY: serve test lint typecheck unit integration e2e bench check help clean
+.PHONY: serve test lint typecheck unit integration e2e bench check deploy help clean
 .DEFAULT_GOAL := help
 
 serve: $(VENV)/.installed-$(EXTRA) ## set up, then run serve_config.yaml (CONFIG=… for another file)
@@ -38,9 +38,14 @@ e2e: $(VENV)/.installed-dev ## tests that run `serve run` and speak HTTP
 
 bench: $(VENV)/.installed-dev ## the figures of benchmarks/README.md
 	$(BIN)/python -m benchmarks.serving
+	$(BIN)/python -m benchmarks.store
 
 check: $(VENV)/.installed-$(EXTRA) ## check serve_config.yaml without starting anything
 	@$(BIN)/python -m deployments.launch $(CONFIG) --check
+
+deploy: ## take a changed serve_config.yaml into the running system; what may change without a restart does
+	@$(BIN)/python -m deployments.launch $(CONFIG) --check
+	@RAY_AUTH_MODE=token $(BIN)/serve deploy $(CONFIG)
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 20

@@ -4,12 +4,17 @@ One system serves all tests of this file; they run from top to bottom.
 """
 
 import json
+import os
 import signal
 import subprocess
+import sys
+import time
+from pathlib import Path
 
 import httpx
 import psutil
 import pytest
+import yaml
 
 DEPLOYMENTS = ("Answer", "Summary", "Memory", "Pose", "MemorySBERT", "EthicsSBERT")
 
@@ -95,6 +100,31 @@ def test_errors_over_http(system):
     given = post(b"{}", **{"x-request-id": "mine-1", "accept-language": "en"})
     assert given.headers.get_list("x-request-id") == ["mine-1"]
     assert given.json()["error"]["request_id"] == "mine-1"
+
+
+def test_rules_change_without_a_restart_and_wrong_ones_are_refused(system):
+    ingress = system.replica("Ingress").pid
+
+    def deploy(limit: int) -> None:
+        file = yaml.safe_load(system.config.read_text())
+        file["applications"][0]["deployments"][0]["user_config"]["cpu"]["max_prompt_tokens"] = limit
+        changed = system.folder / "changed.yaml"
+        changed.write_text(yaml.safe_dump(file, allow_unicode=True))
+        serve = [str(Path(sys.executable).parent / "serve"), "deploy", str(changed)]
+        subprocess.run(serve, env=os.environ | {"RAY_AUTH_MODE": "token"}, check=True, timeout=60, capture_output=True)
+
+    def limit() -> int:
+        return system.say("로라야 안녕 " * 100, user="sora").json()["error"]["limit"]
+
+    before = limit()
+    deploy(3)
+    system.until(lambda: limit() == 3, 20)
+    deploy(-1)
+    time.sleep(3)
+    assert limit() == 3, "the old rules go on"
+    deploy(before)
+    system.until(lambda: limit() == before, 20)
+    assert system.replica("Ingress").pid == ingress
 
 
 def kill(process: psutil.Process) -> None:
