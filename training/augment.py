@@ -1,4 +1,4 @@
-"""Swaps words of an input inside groups of synonyms, as people write the same thing in several ways.
+"""Swaps words of an input inside groups of synonyms and makes small slips, as people write the same thing in several ways.
 
 Only the text left of the completion changes, and of that only what the user wrote: marks, memory items, the time prefix and her
 own answer or summary stay. Knows nothing about models.
@@ -9,7 +9,7 @@ import re
 from functools import cache
 
 from ohlora.prompts import OHLORA_ANSWER, USER_QUESTION, Example
-from training import data_files
+from training import data_files, spelling
 
 _HEAD = re.compile(r"^(?:\[[^\[\]]+\] )?(?:\(지금은[^()]*\) )?")
 
@@ -56,6 +56,8 @@ def vary_example(example: Example, rng: random.Random, rate: float) -> Example:
         return example
     head, user, tail = user_part(example.prompt)
     varied = vary(user, rng, rate)
+    if varied.strip() and rng.random() < rate / 2:
+        varied = spelling.soften(varied, rng)
     lost = [
         word for word in re.findall(r"[가-힣A-Za-z0-9]+", user) if word in example.completion and word not in varied
     ]

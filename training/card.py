@@ -34,7 +34,9 @@ def _seconds(preset: Preset) -> dict[str, int]:
 def _rows(figures: dict[str, Any]) -> str:
     lines = ["| model | figure | value |", "|---|---|---|"]
     for model, found in figures.items():
-        lines += [f"| {model} | {name} | {value:.4g} |" for name, value in found.items() if isinstance(value, (int, float))]
+        lines += [
+            f"| {model} | {name} | {value:.4g} |" for name, value in found.items() if isinstance(value, (int, float))
+        ]
     return "\n".join(lines)
 
 

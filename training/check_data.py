@@ -49,7 +49,10 @@ def row_errors(row: DialogueRow) -> Iterator[str]:
         yield f"memory is spaced otherwise than [key: value]: {row.memory!r}"
     if Pose.parse(row.pose) is None or str(Pose.parse(row.pose)) != row.pose:
         yield f"pose is none of the 36: {row.pose!r}"
-    if any(word in row.answer for word in ("http", "(사용자", "요약", "답변 종료")) or answers.clean(row.answer) != row.answer:
+    if (
+        any(word in row.answer for word in ("http", "(사용자", "요약", "답변 종료"))
+        or answers.clean(row.answer) != row.answer
+    ):
         yield f"answer would be refused or cleaned: {row.answer!r}"
     if any(mark in text for mark in prompts.CONTROL_MARKS for text in (row.answer, row.summary)):
         yield "answer or summary holds control text"

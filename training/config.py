@@ -95,6 +95,11 @@ class SbertPreset(BaseModel):
     warmup: float = Field(0.1, ge=0, lt=1, description="Share of the steps with a rising rate")
     validation: float = Field(0.1, gt=0, lt=1, description="Share of the training data kept for choosing")
     max_length: int = Field(64, gt=0, description="Longest text in ids")
+    categories: list[str] = Field(
+        default_factory=lambda: list(EthicsPolicy().labels),
+        min_length=2,
+        description="Category names of ethics, 일반 last",
+    )
     augment: int = Field(
         0, ge=0, description="Changed copies of each prompt (spelling, spacing, signs), drawn every epoch"
     )

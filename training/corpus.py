@@ -14,8 +14,8 @@ from training.augment import vary_example
 from training.data_files import DialogueRow
 
 _SHARES: dict[Task, dict[str, float]] = {  # drawn examples per written row
-    Task.ANSWER: {"asked": 0.22, "refused": 0.22, "exchanged": 0.5},
-    Task.MEMORY: {"told": 0.9, "asked": 0.2, "exchanged": 0.5, "smalltalk": 0.1, "abusive": 0.1},
+    Task.ANSWER: {"asked": 0.35, "refused": 0.22, "exchanged": 0.6},
+    Task.MEMORY: {"told": 1.2, "asked": 0.2, "exchanged": 0.6, "smalltalk": 0.1, "abusive": 0.1},
     Task.SUMMARY: {"exchanged": 0.3},
     Task.POSE: {},
 }

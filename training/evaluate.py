@@ -21,7 +21,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from ohlora import answers, clock, ethics, memories
 from ohlora.pose import Pose
 from ohlora.prompts import Example, Task
-from training import bases, config, data_files, generate, measure, pairs, plots, sbert, text_bases, thresholds
+from training import bases, config, data_files, generate, measure, plots, sbert, text_bases, thresholds
 from training.config import ConfigError, Preset
 from training.runs import Run
 
@@ -37,17 +37,17 @@ Figures = dict[str, Any]
 def ethics_figures(preset: Preset, folder: Path) -> Figures:
     """Test figures, and thresholds chosen on validation."""
     model = SentenceTransformer(str(bases.place(preset, "ethics_sbert")))
-    names = list(pairs.ethics_labels())
+    names = preset.sbert["ethics"].categories
     keys = {c.label: c.key for c in ethics.EthicsPolicy().categories}
     _, kept = sbert.ethics_split(preset.sbert["ethics"], preset.seed)
-    kept_scores = measure.category_matrix(model, [row.prompt for row in kept])
-    kept_labels = measure.wanted_categories(kept).argmax(1)
+    kept_scores = measure.category_matrix(model, [row.prompt for row in kept], names)
+    kept_labels = measure.wanted_categories(kept, names).argmax(1)
     chosen = thresholds.ethics(kept_scores, kept_labels, names, keys, rate=FALSE_POSITIVES / 4, least=0.6)
-    rows = data_files.ethics("test")
-    scores = measure.category_matrix(model, [row.prompt for row in rows])
-    wanted = measure.wanted_categories(rows)
+    rows = [row for row in data_files.ethics("test") if row.category in names]
+    scores = measure.category_matrix(model, [row.prompt for row in rows], names)
+    wanted = measure.wanted_categories(rows, names)
     labels, guessed = wanted.argmax(1), scores.argmax(1)
-    fired = measure.shipped_verdict(scores, chosen)
+    fired = measure.shipped_verdict(scores, names, chosen)
     normal = labels == len(names) - 1
     figures: Figures = measure.regression(scores, wanted)
     figures["accuracy"] = float(np.mean(labels == guessed))
@@ -115,7 +115,9 @@ def language_figures(preset: Preset, task: Task, run: Run) -> Figures:
     ended = [not text.endswith("…") for text in written]
     figures["ended"] = float(np.mean(ended))
     if task is Task.POSE:
-        figures["well_formed"] = float(np.mean([Pose.parse(text) is not None and e for text, e in zip(written, ended, strict=True)]))
+        figures["well_formed"] = float(
+            np.mean([Pose.parse(text) is not None and e for text, e in zip(written, ended, strict=True)])
+        )
         figures["exact"] = float(np.mean([text == _text(row, task) for row, text in zip(rows, written, strict=True)]))
     if task is Task.MEMORY:
         figures |= memory_scores([_text(row, task) for row in rows], written)
@@ -146,7 +148,10 @@ def completion_loss(model: Any, tokenizer: Any, rows: list[Example]) -> float:
 
 def memory_scores(wanted: list[str], written: list[str]) -> Figures:
     """Form, F1 of the key and of key and value together, and how often nothing is rightly kept."""
-    pairs_ = [(memories.parse(w) if w else None, memories.parse(t) if t else None) for w, t in zip(wanted, written, strict=True)]
+    pairs_ = [
+        (memories.parse(w) if w else None, memories.parse(t) if t else None)
+        for w, t in zip(wanted, written, strict=True)
+    ]
     well_formed = np.mean([not text or memories.parse(text) is not None for text in written])
 
     def f1(right: int) -> float:

@@ -23,14 +23,18 @@ def embed(model: SentenceTransformer, texts: Sequence[str]) -> Matrix:
     return model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False, batch_size=64)
 
 
-def category_matrix(model: SentenceTransformer, prompts: Sequence[str]) -> Matrix:
-    """Cosine of each prompt with each category name, in the order of ``pairs.ethics_labels``."""
-    return embed(model, prompts) @ embed(model, pairs.ethics_labels()).T
+def category_matrix(
+    model: SentenceTransformer, prompts: Sequence[str], names: Sequence[str] = ethics.EthicsPolicy().labels
+) -> Matrix:
+    """Cosine of each prompt with each category name."""
+    return embed(model, prompts) @ embed(model, names).T
 
 
 def category_scores(model: SentenceTransformer, prompts: Sequence[str]) -> list[dict[str, float]]:
     matrix = category_matrix(model, prompts)
-    return [{name: round(float(s), 3) for name, s in zip(pairs.ethics_labels(), row, strict=True)} for row in matrix]
+    return [
+        {name: round(float(s), 3) for name, s in zip(ethics.EthicsPolicy().labels, row, strict=True)} for row in matrix
+    ]
 
 
 def regression(found: Matrix, wanted: Matrix) -> dict[str, float]:
@@ -46,35 +50,35 @@ def regression(found: Matrix, wanted: Matrix) -> dict[str, float]:
 class EthicsEvaluator(SentenceEvaluator):
     """Accuracy on prompts kept from training, less the squared error: of two equally right models the surer one."""
 
-    def __init__(self, rows: list[EthicsRow]) -> None:
+    def __init__(self, rows: list[EthicsRow], names: list[str]) -> None:
         super().__init__()
         self.primary_metric = "quality"
-        self.rows = rows
-        self.wanted = wanted_categories(rows)
+        self.rows, self.names = rows, names
+        self.wanted = wanted_categories(rows, names)
 
     def __call__(
         self, model: Any, output_path: str | None = None, epoch: float = -1, steps: int = -1
     ) -> dict[str, float]:
-        found = category_matrix(model, [row.prompt for row in self.rows])
+        found = category_matrix(model, [row.prompt for row in self.rows], self.names)
         figures = regression(found, self.wanted)
         figures["accuracy"] = float(np.mean(found.argmax(1) == self.wanted.argmax(1)))
         figures["quality"] = figures["accuracy"] - figures["mse"]
         return figures
 
 
-def wanted_categories(rows: Sequence[EthicsRow]) -> Matrix:
-    names = list(pairs.ethics_labels())
+def wanted_categories(rows: Sequence[EthicsRow], names: Sequence[str] = ethics.EthicsPolicy().labels) -> Matrix:
+    names = list(names)
     return np.eye(len(names), dtype=np.float32)[[names.index(row.category) for row in rows]]
 
 
-def shipped_verdict(scores: Matrix, thresholds: dict[str, float]) -> list[list[str]]:
+def shipped_verdict(scores: Matrix, names: Sequence[str], thresholds: dict[str, float]) -> list[list[str]]:
     """Keys of the categories that each row of scores meets, by the rule of serving."""
-    policy = ethics.EthicsPolicy()
+    known = [c for c in ethics.EthicsPolicy().categories if c.label in names]
     fired = []
     for row in scores:
-        by_label = dict(zip(pairs.ethics_labels(), map(float, row), strict=True))
+        by_label = dict(zip(names, map(float, row), strict=True))
         normal = by_label[ethics.NORMAL] >= thresholds["normal"]
-        fired.append([c.key for c in policy.categories if not normal and by_label[c.label] >= thresholds[c.key]])
+        fired.append([c.key for c in known if not normal and by_label[c.label] >= thresholds[c.key]])
     return fired
 
 

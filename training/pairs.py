@@ -9,7 +9,7 @@ import random
 import re
 from dataclasses import dataclass
 
-from ohlora import ethics, memories
+from ohlora import memories
 from training import data_files, substitute
 from training.data_files import Combination, KeyGroup
 
@@ -74,11 +74,6 @@ def drawn_combination(rng: random.Random) -> Combination:
     key = rng.choice(list(table))
     question = rng.choice(table[key]).split(" => ")[0]
     return Combination(key=key, value=substitute.draw_value(key, rng, 0.0), prompt=question)
-
-
-def ethics_labels() -> tuple[str, ...]:
-    """Category names in the order of the policy, 일반 last."""
-    return ethics.EthicsPolicy().labels
 
 
 def with_other_value(row: Combination, rng: random.Random) -> str:

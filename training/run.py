@@ -34,7 +34,9 @@ def run(preset: Preset, *, force: bool, fresh: bool = False) -> None:
 def main(
     preset: Annotated[str, typer.Option(help="v2, v3, v4, tutor, tiny, or a YAML file")] = "v4",
     force: Annotated[bool, typer.Option(help="Train every part, also those that are already there")] = False,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="Override a field: --set sft.summary.epochs=3")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Override a field: --set sft.summary.epochs=3")
+    ] = None,
     fresh: Annotated[bool, typer.Option(help="Don't resume interrupted parts")] = False,
 ) -> None:
     """Train, evaluate and describe every model of a preset.

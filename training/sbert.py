@@ -30,7 +30,7 @@ Kind = Literal["memory", "ethics"]
 
 def ethics_split(part: SbertPreset, seed: int) -> tuple[list[EthicsRow], list[EthicsRow]]:
     """The ethics training prompts, split for training and for choosing; the test prompts are never looked at here."""
-    rows = data_files.ethics("train")
+    rows = [row for row in data_files.ethics("train") if row.category in part.categories]
     random.Random(seed).shuffle(rows)
     kept = round(len(rows) * part.validation)
     return rows[kept:], rows[:kept]
@@ -52,7 +52,7 @@ def start(part: SbertPreset, texts: list[str]) -> SentenceTransformer:
 
 def ethics_data(part: SbertPreset, rows: list[EthicsRow], seed: int) -> Dataset:
     """One pass over all epochs. With the contrastive loss a row is a prompt and its category, else a pair and its score."""
-    names = list(pairs.ethics_labels())
+    names = part.categories
     records: list[dict[str, Any]] = []
     for epoch in range(part.epochs):
         rng = random.Random(f"{seed} {epoch}")
@@ -116,7 +116,7 @@ def _product(found: list[pairs.Pair], concepts: pairs.Concepts, part: SbertPrese
 
 def loss_for(kind: Kind, part: SbertPreset, model: SentenceTransformer, table: torch.Tensor) -> torch.nn.Module:
     if part.loss == "contrastive":
-        return MatrixLoss(model, table) if kind == "memory" else CategoryLoss(model, pairs.ethics_labels())
+        return MatrixLoss(model, table) if kind == "memory" else CategoryLoss(model, tuple(part.categories))
     return {"cosine": losses.CosineSimilarityLoss, "cosent": losses.CoSENTLoss, "angle": losses.AnglELoss}[part.loss](
         model
     )
@@ -131,7 +131,7 @@ def train(preset: Preset, kind: Kind, run: Run, place: Path, *, resume: bool = T
         rows, kept = ethics_split(part, preset.seed)
         data = ethics_data(part, rows, preset.seed)
         texts = data["prompt"]
-        evaluator = measure.EthicsEvaluator(kept)
+        evaluator = measure.EthicsEvaluator(kept, part.categories)
     else:
         combos, kept_combos = memory_split(part, preset.seed)
         data, table = memory_data(part, combos, preset.seed)

@@ -55,6 +55,11 @@ def respell(text: str, rng: random.Random) -> str:
     return text
 
 
+def soften(text: str, rng: random.Random) -> str:
+    """``text`` with one small change that keeps it easy to read: a word fewer, other spacing, a typo, a tail."""
+    return rng.choice((_unspaced, _spaced, _typo, _dropped, _dropped, _headed, _tailed))(text, rng)
+
+
 def _unspaced(text: str, rng: random.Random) -> str:
     return text.replace(" ", "", rng.choice((1, 2, 20)))
 

@@ -11,10 +11,10 @@ from functools import cache
 
 from ohlora import memories, prompts
 from ohlora.prompts import Example, Task
-from training import data_files
+from training import data_files, ethics_frames
 from training.data_files import DialogueRow
+from training.particles import ending, fill
 
-_SLOT = re.compile(r"\{v(?:\|([^|}]*)\|([^|}]*))?\}")
 _LEADING_ITEM = re.compile(r"^(\[[^\[\]]+\]) ")
 _DAY_PROMPT = re.compile(r"오늘|내일|지금|요일|이따|휴일")
 _DAYS, _HALVES = "월화수목금토일", ("오전", "오후", "저녁")
@@ -28,29 +28,6 @@ def values() -> dict[str, list[str]]:
 @cache
 def patterns() -> dict[str, dict[str, list[str]]]:
     return data_files.augment_file("patterns")
-
-
-def ending(text: str) -> str:
-    """How the last syllable ends, which decides the particle: ``consonant``, ``rieul``, ``vowel`` or ``other``."""
-    last = ord(text[-1]) if text else 0
-    if not 0xAC00 <= last <= 0xD7A3:
-        return "other"
-    final = (last - 0xAC00) % 28
-    return "vowel" if final == 0 else "rieul" if final == 8 else "consonant"
-
-
-def fill(pattern: str, value: str) -> str:
-    """``pattern`` with its slots filled, each with the particle that fits ``value``."""
-    kind = ending(value)
-
-    def slot(match: re.Match[str]) -> str:
-        closed, opened = match.group(1), match.group(2)
-        if closed is None:
-            return value
-        vowel_like = kind in ("vowel", "other") or (kind == "rieul" and closed == "으로")
-        return value + (opened if vowel_like else closed)
-
-    return _SLOT.sub(slot, pattern)
 
 
 def with_time(prompt: str, rng: random.Random) -> str:
@@ -68,7 +45,7 @@ def syllables(rng: random.Random) -> str:
     )
 
 
-def draw_value(key: str, rng: random.Random, made_up: float = 0.1) -> str:
+def draw_value(key: str, rng: random.Random, made_up: float = 0.25) -> str:
     return syllables(rng) if rng.random() < made_up else rng.choice(values()[key])
 
 
@@ -102,6 +79,8 @@ def asked(rng: random.Random, task: Task) -> Example:
 def refused(rng: random.Random, abusive: list[tuple[str, str]]) -> Example:
     """An abusive prompt of the ethics training data with a written refusal of its category."""
     prompt, category = rng.choice(abusive)
+    if rng.random() < 0.3:
+        prompt = ethics_frames.draw(category, rng)
     answer = rng.choice(patterns()["refusal"][category])
     return Example(prompts.answer_prompt(with_time(prompt, rng)), prompts.completion(Task.ANSWER, answer))
 
@@ -113,7 +92,7 @@ def _called(prompt: str, rng: random.Random) -> str:
     return head + prompt + tail
 
 
-def exchange(row: DialogueRow, rng: random.Random, made_up: float = 0.1) -> DialogueRow:
+def exchange(row: DialogueRow, rng: random.Random, made_up: float = 0.25) -> DialogueRow:
     """``row`` with the value of its item exchanged, or ``row`` itself where that can't be done safely.
 
     The item in front of the prompt is exchanged where the answer says its value; else the item that the prompt tells, where the

@@ -19,7 +19,13 @@ def lowest(wrong: Scores, rate: float, *, least: float = 0.3) -> float:
 
 
 def ethics(
-    scores: Scores, labels: NDArray[np.int64], names: list[str], keys: dict[str, str], *, rate: float, least: float = 0.5
+    scores: Scores,
+    labels: NDArray[np.int64],
+    names: list[str],
+    keys: dict[str, str],
+    *,
+    rate: float,
+    least: float = 0.5,
 ) -> dict[str, float]:
     """Per category key, the lowest threshold that at most ``rate`` of the normal prompts reach; 일반 stays at 0.5.
 
