@@ -48,3 +48,34 @@ def refusal(answer: str, now: dt.datetime) -> Refusal | None:
     if contradicts_calendar(answer, now):
         return Refusal.CALENDAR
     return None
+
+
+_DAY_WORD = re.compile("오늘|지금|내일|불금")
+_SETTLED = re.compile(r"[.!?…]\s+\S+\s")
+_HALF_MARK = re.compile(r"\S*답변$")
+
+
+def sendable(text: str, now: dt.datetime) -> str:
+    """The part of an unfinished answer that may be sent already, cleaned; it only ever grows while ``text`` does.
+
+    Held back is what a rule may still refuse: the last word, an open bracket, and a sentence about 오늘, 지금, 내일 or 불금 until
+    the next one has begun, because only its end tells what it claims. Empty when what is there may not be sent at all.
+    """
+    if ANSWER_STOP in text:
+        head = text
+    else:
+        head, space, _ = text.rpartition(" ")
+        head += space
+    for opened, closed in ("()", "[]"):
+        at = head.rfind(opened)
+        if at >= 0 and closed not in head[at:]:
+            head = head[:at]
+    day = None
+    for found in _DAY_WORD.finditer(head):
+        if not _SETTLED.search(head, found.end() + 1):
+            day = found.start()
+            break
+    head = head[:day].rstrip()
+    half = _HALF_MARK.search(head)
+    cleaned = clean(head[: half.start()] if half else head)
+    return cleaned if refusal(cleaned, now) is None else ""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ohlora.answers import LEFT_ON_READ, Refusal, clean, refusal
+from ohlora.answers import LEFT_ON_READ, Refusal, clean, refusal, sendable
 from ohlora.prompts import CONTROL_MARKS
 
 SATURDAY = dt.datetime(2026, 6, 6, 14)
@@ -89,3 +89,47 @@ def test_no_control_mark_reaches_a_person(mark: str) -> None:
 )
 def test_a_fit_answer_is_sent(answer: str) -> None:
     assert refusal(answer, SATURDAY) is None
+
+
+def grown(text: str, now: dt.datetime) -> list[str]:
+    """What could be sent after each letter of ``text``."""
+    return [sendable(text[:end], now) for end in range(len(text) + 1)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "안녕! 반가워, 잘 지내고 있었어? 😊",
+        "오늘은 토요일이지! 푹 쉬자. 그리고 밥 먹자",
+        "ㅎㅎ (웃음) 재밌다 (진짜로) 그치",
+        "음 그건 답변 하기 어렵네 미안",
+    ],
+)
+def test_what_may_be_sent_only_grows_and_starts_the_finished_answer(text):
+    steps = grown(text, SATURDAY)
+    assert all(later.startswith(earlier) for earlier, later in zip(steps, steps[1:], strict=False))
+    assert all(clean(text).startswith(step) for step in steps)
+    assert any(steps), "something is sent before the end"
+
+
+@pytest.mark.parametrize(
+    ("text", "held"),
+    [
+        ("좋아 (사용자 질문) 뭐야 그게", "(사용자"),
+        ("좋아 그래 답변 종료 다음", "종료"),
+        ("좋아 여기 봐 http://x 어때", "http"),
+        ("그래 오늘은 월요일이지! 힘내자 우리", "월요일"),
+        ("좋아 (요약 시작) 하자", "요약"),
+    ],
+)
+def test_nothing_that_a_rule_refuses_is_ever_sent(text, held):
+    assert not any(held in step for step in grown(text, SATURDAY))
+    assert any(grown(text, SATURDAY)), "what stands before it is sent"
+
+
+@given(st.text(alphabet="오늘내일은월토요이지불금 .!?()[]답변종료요약http가나", max_size=40))
+def test_whatever_is_sent_is_the_start_of_the_answer_or_the_answer_is_refused(text):
+    full = clean(text)
+    for step in grown(text, SATURDAY):
+        assert refusal(full, SATURDAY) is not None or full.startswith(step)
+        assert not step or refusal(step, SATURDAY) is None
