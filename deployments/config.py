@@ -188,6 +188,7 @@ class IngressSettings(Settings):
     default_timezone: str = Field("Asia/Seoul", description="Time zone of a user who says none (IANA name)")
     answer_tries: int = Field(5, ge=1, le=20, description="Generations of an answer until one may be sent")
     max_body_bytes: int = Field(65536, ge=1024, description="A larger request body is refused with 413")
+    ping_s: float = Field(10.0, gt=0, description="A stream with nothing to say sends a comment this often, seconds")
     deadlines_s: Deadlines = Field(default_factory=Deadlines, description="Seconds per hop")
     ethics: EthicsPolicy = Field(default_factory=EthicsPolicy, description="Categories, ladders and conditions")
     cpu: ProfileSettings = Field(default_factory=ProfileSettings, description="Numbers of the cpu profile's models")

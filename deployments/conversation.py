@@ -36,10 +36,11 @@ from ohlora import answers, clock, ethics, memories, persona, prompts
 from ohlora.pose import Pose
 from state.errors import LedgerChanged
 from state.store import Store
-from state.types import Begun, Lease, MemoryWrite, Turn
+from state.types import Begun, Lease, MemoryWrite, Turn, texts_to_embed
 
 logger = logging.getLogger("ray.serve")
 Vectors = NDArray[np.float32]
+Emit = Callable[[str, dict[str, Any]], None]
 
 
 class ModelUnavailable(Exception):
@@ -101,10 +102,46 @@ class Conversation:
         self._policy = settings.policy(self._profile)
         self._numbers = settings.cpu if self._profile == "cpu" else settings.gpu
 
-    async def reply(
+    async def events(
         self, request: ChatRequest, *, idempotency_key: str | None = None, body_digest: str | None = None
+    ) -> AsyncGenerator[tuple[str, dict[str, Any]], None]:
+        """The same turn as it happens: ``token`` events, ``pose``, and ``done`` with the whole reply.
+
+        Raises what ``reply`` raises, before or between events. Closing the generator ends the turn, which is then not kept.
+        """
+        happened: asyncio.Queue[tuple[str, dict[str, Any]] | None] = asyncio.Queue()
+        turn = asyncio.create_task(
+            self.reply(
+                request,
+                idempotency_key=idempotency_key,
+                body_digest=body_digest,
+                emit=lambda name, data: happened.put_nowait((name, data)),
+            )
+        )
+        turn.add_done_callback(lambda _: happened.put_nowait(None))
+        try:
+            while (event := await happened.get()) is not None:
+                yield event
+            reply, replayed = turn.result()
+            if replayed:
+                yield "token", {"text": reply["answer"]}
+                yield "pose", reply["pose"]
+            yield "done", reply
+        finally:
+            turn.cancel()
+            await asyncio.gather(turn, return_exceptions=True)
+
+    async def reply(
+        self,
+        request: ChatRequest,
+        *,
+        idempotency_key: str | None = None,
+        body_digest: str | None = None,
+        emit: Emit | None = None,
     ) -> tuple[dict[str, Any], bool]:
         """The reply to one message, as JSON, and whether it is the kept reply of an earlier request with the same key.
+
+        ``emit``, where there is one, is called with each event of the turn but ``done``.
 
         Raises ApiError for what a client must know, and the store's errors. Whatever is raised, nothing of the turn is
         kept, but for the ledger entries of a block.
@@ -136,7 +173,7 @@ class Conversation:
         turn = _TurnScript(
             self._models, self._store, self.settings, self._policy, self._numbers.memory_threshold, self._embedder,
             request=request, session=session, prompt=prompt, now=now, local=local, begun=begun, lease=begun.lease,
-            started=started,
+            started=started, emit=emit,
         )  # fmt: skip
         try:
             return await turn.run(), False
@@ -179,6 +216,7 @@ class _TurnScript:
         begun: Begun,
         lease: Lease,
         started: float,
+        emit: Emit | None,
     ) -> None:
         self._models, self._store, self._settings, self._policy = models, store, settings, policy
         self._memory_threshold, self._embedder = memory_threshold, embedder
@@ -189,6 +227,7 @@ class _TurnScript:
         self._turn_id = uuid.uuid4().hex
         self._timings = Timings()
         self._degraded: list[str] = []
+        self._emit, self._sent = emit, ""
 
     async def run(self) -> dict[str, Any]:
         scores, recalled = await together(self._score(), self._recall())
@@ -199,8 +238,9 @@ class _TurnScript:
         turn_input = prompts.answer_input(bare, memory=recalled.text, summary=self._begun.summary)
         remembering = asyncio.create_task(self._remember(turn_input))
         try:
-            answer = await self._answer(turn_input, bare)
+            answer = await self._answer(turn_input, bare, hold=bool(suspects) or self._emit is None)
             verdict = await self._block_or_go_on(scores, answer)
+            self._send(answer)
             said = answer != answers.LEFT_ON_READ
             pose, summary, write = await together(
                 self._express(answer if said else None),
@@ -240,7 +280,7 @@ class _TurnScript:
 
     async def _embedded(self, recalled: _Recalled) -> tuple[Vectors, list[memories.MemoryItem], Vectors]:
         """Vectors of the prompt and of the items. Items whose vectors another model made are embedded again, and kept."""
-        texts = [memories.embedding_texts(i.key, i.value, i.date, self._today) for i in self._begun.stale]
+        texts = [texts_to_embed(item, self._today) for item in self._begun.stale]
         flat = [text for of_item in texts for text in of_item]
         embedded = await self._models.embed([self._prompt, *flat], self._deadlines.memory_search)
         vectors, at, fresh = [*self._begun.vectors], 1, []
@@ -252,10 +292,12 @@ class _TurnScript:
             at += len(of_item)
         return embedded[0], [*self._begun.items, *fresh], np.stack(vectors)
 
-    async def _answer(self, turn_input: str, bare: str) -> str:
+    async def _answer(self, turn_input: str, bare: str, hold: bool) -> str:
         """The first fit answer; after the last try she leaves the message on read. A calendar mistake is tried warmer.
 
-        Where a long memory or summary leaves no room for an answer, the ``bare`` prompt is answered.
+        Where a long memory or summary leaves no room for an answer, the ``bare`` prompt is answered. What no rule can refuse
+        any more is sent on the way, unless nobody listens or the verdict has to be waited for (``hold``); once something was sent nothing is
+        tried again, and an answer that turns out unfit ends where it was fit.
         """
         warmer = 0.0
         with self._timed("answer"):
@@ -268,6 +310,8 @@ class _TurnScript:
                         async for chunk in chunks:
                             self._timings.first_token = self._timings.first_token or self._elapsed(self._started)
                             text += chunk.text
+                            if not hold:
+                                self._send(answers.sendable(text, self._local))
                 except PromptTooLong:
                     turn_input = bare
                     continue
@@ -275,11 +319,19 @@ class _TurnScript:
                     raise ApiError("model_unavailable", detail=error.model) from error
                 answer = answers.clean(text)
                 refusal = answers.refusal(answer, self._local)
-                if refusal is None:
+                if refusal is None and answer.startswith(self._sent):
                     return answer
+                if self._sent:
+                    return self._sent
                 if refusal is answers.Refusal.CALENDAR:
                     warmer += 0.1
         return answers.LEFT_ON_READ
+
+    def _send(self, answer: str) -> None:
+        """Emits what ``answer`` has more than was sent before."""
+        if self._emit and len(answer) > len(self._sent) and answer.startswith(self._sent):
+            self._emit("token", {"text": answer[len(self._sent) :]})
+            self._sent = answer
 
     async def _remember(self, turn_input: str) -> MemoryWrite | None:
         with self._timed("memory"):
@@ -299,14 +351,16 @@ class _TurnScript:
         return MemoryWrite(key=key, value=value, date=date, vectors=[*vectors], embedder=self._embedder)
 
     async def _express(self, answer: str | None) -> Pose:
-        if answer is None:
-            return Pose()
-        with self._timed("pose"):
-            try:
-                return Pose.parse(await self._models.express(answer, self._deadlines.pose)) or Pose()
-            except ModelUnavailable as error:
-                self._go_on_without("pose", error)
-                return Pose()
+        pose = Pose()
+        if answer is not None:
+            with self._timed("pose"):
+                try:
+                    pose = Pose.parse(await self._models.express(answer, self._deadlines.pose)) or pose
+                except ModelUnavailable as error:
+                    self._go_on_without("pose", error)
+        if self._emit:
+            self._emit("pose", _pose_reply(pose).model_dump())
+        return pose
 
     async def _summarise(self, turn_input: str, answer: str | None) -> str | None:
         if answer is None:
@@ -374,7 +428,7 @@ class _TurnScript:
             session_id=self._session,
             persona=self._request.persona,
             answer=answer,
-            pose=PoseReply(eyes=pose.eyes, mouth=pose.mouth, head=pose.head, scores=pose.scores, weights=pose.weights),
+            pose=_pose_reply(pose),
             memory=MemoryReply(used=recalled.used, saved=saved),
             summary=summary,
             ethics=EthicsReply(verdict=verdict.kind, categories=[o.category for o in verdict.offences], scores=scores),
@@ -427,6 +481,10 @@ class _TurnScript:
     @staticmethod
     def _elapsed(since: float) -> float:
         return round((time.perf_counter() - since) * 1000, 2)
+
+
+def _pose_reply(pose: Pose) -> PoseReply:
+    return PoseReply(eyes=pose.eyes, mouth=pose.mouth, head=pose.head, scores=pose.scores, weights=pose.weights)
 
 
 async def together(*work: Awaitable[Any]) -> Any:

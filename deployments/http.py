@@ -11,11 +11,11 @@ from typing import Annotated, Any, Protocol
 
 from fastapi import FastAPI, Header, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from deployments import http_records
+from deployments import http_records, sse
 from deployments.config import IngressSettings
 from deployments.records import Records
 from deployments.schemas.errors import ApiError, ErrorReply, language_of
@@ -32,6 +32,7 @@ class Service(Protocol):
     @property
     def settings(self) -> IngressSettings: ...
     async def chat(self, request: ChatRequest, idempotency_key: str | None) -> tuple[dict[str, Any], bool]: ...
+    def events(self, request: ChatRequest, idempotency_key: str | None) -> sse.Events: ...
     async def ready(self) -> Ready: ...
     @property
     def records(self) -> Records: ...
@@ -63,8 +64,16 @@ def create_app(service: Service, *, behind_serve: bool = False) -> FastAPI:
         responses={code: {"model": ErrorReply, "description": text} for code, text in described.items()},
         tags=["chat"],
     )
-    async def chat(body: ChatRequest, idempotency_key: Annotated[Id | None, Header()] = None) -> JSONResponse:
-        """One message to Oh-LoRA and her whole reply."""
+    async def chat(
+        request: Request, body: ChatRequest, idempotency_key: Annotated[Id | None, Header()] = None
+    ) -> Response:
+        """One message to Oh-LoRA and her whole reply; with `stream` as server-sent events `token`, `pose`, `done`."""
+        if body.stream:
+            events = service.events(body, idempotency_key)
+            # The first event is waited for, so that a refusal still has its own status.
+            first = await anext(events)
+            frames = sse.frames(first, events, service.settings.ping_s, lambda error: _of_turn(request, error))
+            return StreamingResponse(frames, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
         reply, replayed = await service.chat(body, idempotency_key)
         return JSONResponse(reply, headers={"idempotent-replayed": "true"} if replayed else None)
 
@@ -144,6 +153,26 @@ def _rendered(request: Request, error: ApiError) -> JSONResponse:
     return JSONResponse(body, error.status, headers | {"Content-Language": ("ko", "en")[language]})
 
 
+# Errors of the store that a client can do something about.
+_OF_STORE: dict[type[Exception], str] = {
+    state_errors.StoreUnavailable: "store_unavailable",
+    state_errors.SessionBusy: "session_busy",
+    state_errors.LeaseLost: "session_busy",
+    state_errors.IdempotencyInProgress: "idempotency_in_progress",
+    state_errors.IdempotencyMismatch: "idempotency_mismatch",
+}
+
+
+def as_api_error(error: Exception) -> ApiError | None:
+    """The error that a client sees for what a turn or the store raised, or None for what should not happen."""
+    if isinstance(error, ApiError):
+        return error
+    if isinstance(error, state_errors.NotFound):
+        return ApiError(f"{error.kind}_not_found", detail=str(error))
+    code = _OF_STORE.get(type(error))
+    return ApiError(code) if code else None
+
+
 def _add_errors(app: FastAPI) -> None:
     """Every exception that a route can raise, as the error a client sees."""
 
@@ -153,19 +182,19 @@ def _add_errors(app: FastAPI) -> None:
 
         app.add_exception_handler(kind, handler)
 
-    on(ApiError, lambda _, error: error)
     on(RequestValidationError, lambda _, error: _of_validation(error))
     on(HTTPException, _of_http)
-    on(state_errors.StoreUnavailable, lambda *_: ApiError("store_unavailable"))
-    on(state_errors.SessionBusy, lambda *_: ApiError("session_busy"))
-    on(state_errors.LeaseLost, lambda *_: ApiError("session_busy"))
-    on(state_errors.IdempotencyInProgress, lambda *_: ApiError("idempotency_in_progress"))
-    on(state_errors.NotFound, _of_missing)
-    on(state_errors.IdempotencyMismatch, lambda *_: ApiError("idempotency_mismatch"))
+    for kind in (ApiError, state_errors.NotFound, *_OF_STORE):
+        on(kind, lambda _, error: as_api_error(error) or ApiError("internal_error"))
 
 
-def _of_missing(request: Request, error: state_errors.NotFound) -> ApiError:
-    return ApiError(f"{error.kind}_not_found", detail=str(error))
+def _of_turn(request: Request, error: Exception) -> dict[str, Any]:
+    """The body of an error that came after a stream had begun."""
+    known = as_api_error(error)
+    if known is None:
+        logger.error("request %s failed", request.scope["state"]["request_id"], exc_info=error)
+    language = language_of(request.headers.get("accept-language", ""))
+    return (known or ApiError("internal_error")).body(language, request.scope["state"]["request_id"])
 
 
 def _of_validation(error: RequestValidationError) -> ApiError:

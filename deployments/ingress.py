@@ -8,6 +8,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
+from contextlib import aclosing
 from typing import Any, Literal
 
 from fastapi import FastAPI
@@ -15,7 +16,7 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 from tokenizers import Tokenizer
 
-from deployments import embedded, http
+from deployments import embedded, http, sse
 from deployments.config import AppConfig, IngressSettings
 from deployments.conversation import Conversation, ModelUnavailable
 from deployments.handles import ServeModels
@@ -67,15 +68,21 @@ class Ingress:
 
     async def chat(self, request: ChatRequest, idempotency_key: str | None) -> tuple[dict[str, Any], bool]:
         """The reply to one message and whether it was kept from an earlier request with this key."""
+        await self._check(request)
+        return await self._conversation.reply(request, idempotency_key=idempotency_key, body_digest=_digest(request))
+
+    async def events(self, request: ChatRequest, idempotency_key: str | None) -> sse.Events:
+        """The events of one turn as they happen."""
+        await self._check(request)
+        turn = self._conversation.events(request, idempotency_key=idempotency_key, body_digest=_digest(request))
+        async with aclosing(turn):
+            async for event in turn:
+                yield event
+
+    async def _check(self, request: ChatRequest) -> None:
         if request.persona != "ohlora":
             raise ApiError("model_not_found", param="persona", detail=request.persona, known="ohlora")
-        if request.stream:
-            raise ApiError("unsupported_parameter", param="stream", detail="stream")
         await self._refuse_while_starting()
-        body = json.dumps(request.model_dump(mode="json"), sort_keys=True).encode()
-        return await self._conversation.reply(
-            request, idempotency_key=idempotency_key, body_digest=hashlib.sha256(body).hexdigest()
-        )
 
     async def _refuse_while_starting(self) -> None:
         """Before everything has answered once, a turn would only wait for models that are loading."""
@@ -101,6 +108,12 @@ class Ingress:
         except StoreUnavailable as error:
             return Part(ok=False, reason=str(error))
         return Part(ok=True)
+
+
+def _digest(request: ChatRequest) -> str:
+    """What tells two bodies under one Idempotency-Key apart."""
+    body = json.dumps(request.model_dump(mode="json"), sort_keys=True)
+    return hashlib.sha256(body.encode()).hexdigest()
 
 
 def _counter(tokenizer: str | None) -> Any:

@@ -341,3 +341,44 @@ async def test_a_long_memory_that_leaves_no_room_is_left_out_of_the_prompt(make_
 
 async def test_model_unavailable_names_the_deployment():
     assert "Pose" in str(ModelUnavailable("Pose", "TimeoutError"))
+
+
+async def events_of(world: World, message: str) -> list[tuple[str, dict]]:
+    request = ChatRequest(user_id="mina", session_id="s1", message=message)
+    return [event async for event in world.conversation.events(request)]
+
+
+def text_of(events: list[tuple[str, dict]]) -> str:
+    return "".join(data["text"] for name, data in events if name == "token")
+
+
+async def test_a_stream_never_shows_an_unfit_answer(make_world):
+    answers = iter(["http://x 여기 봐", "오늘은 월요일이지!", "좋아 그래"])
+    world = await make_world(lambda r: next(answers) if r.prompt.endswith(prompts.ANSWER_START) else echo(r))
+    events = await events_of(world, "안녕")
+    assert text_of(events) == events[-1][1]["answer"] == "좋아 그래"
+
+
+async def test_an_answer_that_turns_unfit_after_it_was_sent_ends_where_it_was_fit(make_world):
+    world = await make_world(lambda r: "좋아 그래 http://x" if r.prompt.endswith(prompts.ANSWER_START) else echo(r))
+    events = await events_of(world, "안녕")
+    assert text_of(events) == events[-1][1]["answer"] == "좋아 그래"
+    assert len(world.prompts_to(prompts.ANSWER_START)) == 1
+
+
+async def test_a_suspicious_prompt_shows_nothing_before_the_verdict(make_world):
+    world = await make_world(lambda r: "미안해 그건 부담돼" if r.prompt.endswith(prompts.ANSWER_START) else echo(r))
+    world.models.score(**{"정치": 0.99})
+    assert text_of(await events_of(world, "정치 얘기")) == "미안해 그건 부담돼", "the first time is a warning"
+    with pytest.raises(ApiError, match="user_blocked"):
+        await anext(world.conversation.events(ChatRequest(user_id="mina", session_id="s1", message="정치 얘기")))
+
+
+async def test_closing_a_stream_ends_the_turn_and_keeps_nothing(make_world):
+    world = await make_world()
+    request = ChatRequest(user_id="mina", session_id="s1", message="하나 둘 셋 넷")
+    events = world.conversation.events(request)
+    assert (await anext(events))[0] == "token"
+    await events.aclose()
+    assert await world.store.sessions("mina") == []
+    assert (await world.say("안녕"))["answer"], "the session was given free"

@@ -35,6 +35,9 @@ class Service:
             raise self.failure
         return await self.conversation.reply(request, idempotency_key=idempotency_key, body_digest="d")
 
+    def events(self, request: ChatRequest, idempotency_key: str | None) -> Any:
+        return self.conversation.events(request, idempotency_key=idempotency_key, body_digest="d")
+
     async def ready(self) -> Ready:
         ok = all(part.ok for part in self.parts.values())
         status = "ready" if ok else "not_ready"
@@ -196,3 +199,55 @@ async def test_the_schema_describes_the_errors(client):
     schema = (await client.get("/openapi.json")).json()
     assert {"403", "422", "503"} <= set(schema["paths"]["/v1/chat"]["post"]["responses"])
     assert (await client.get("/docs")).status_code == 200
+
+
+async def streamed(client: httpx.AsyncClient, **fields: Any) -> tuple[httpx.Response, list[tuple[str, Any]]]:
+    """The response to a streamed chat and its events."""
+    import json
+
+    response = await client.post("/v1/chat", json=BODY | {"stream": True} | fields)
+    events = []
+    for block in response.text.split("\n\n"):
+        lines = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
+        if lines:
+            events.append((lines["event"], json.loads(lines["data"])))
+    return response, events
+
+
+async def test_a_stream_is_tokens_then_the_pose_then_the_whole_reply(client):
+    response, events = await streamed(client, message="하나 둘 셋")
+    assert response.headers["content-type"].startswith("text/event-stream")
+    names = [name for name, _ in events]
+    assert names == ["token"] * (len(names) - 2) + ["pose", "done"]
+    reply = events[-1][1]
+    assert "".join(data["text"] for name, data in events if name == "token") == reply["answer"] == "🧪 하나 둘 셋"
+    assert len(names) > 3, "more than one piece"
+    assert events[-2][1] == reply["pose"]
+    (turn,) = (await client.get("/v1/users/mina/sessions/s1")).json()["turns"]
+    assert turn["turn_id"] == reply["turn_id"]
+
+
+async def test_what_is_refused_before_the_first_token_has_its_own_status(client, service):
+    response = await client.post("/v1/chat", json=BODY | {"stream": True, "message": "말 " * 60})
+    assert code(response) == (422, "prompt_too_long")
+    service.conversation._models.score(**{"혐오/기타": 0.95})
+    assert code(await client.post("/v1/chat", json=BODY | {"stream": True})) == (403, "user_blocked")
+
+
+async def test_a_failure_after_the_first_token_is_an_error_event_and_keeps_nothing(client, service):
+    store = service.conversation._store
+
+    async def gone(*_: object) -> None:
+        raise state_errors.StoreUnavailable("gone")
+
+    store.commit = gone
+    _, events = await streamed(client)
+    assert events[0][0] == "token"
+    assert (events[-1][0], events[-1][1]["error"]["code"]) == ("error", "store_unavailable")
+    assert (await client.get("/v1/users/mina/sessions")).json() == {"sessions": []}
+
+
+async def test_a_replayed_stream_has_the_same_reply(client):
+    first = await client.post("/v1/chat", json=BODY | {"stream": True}, headers={"idempotency-key": "k"})
+    second = await client.post("/v1/chat", json=BODY | {"stream": True}, headers={"idempotency-key": "k"})
+    assert first.text.rpartition("event: done")[2] == second.text.rpartition("event: done")[2]
