@@ -29,8 +29,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from deployments.config import ROOT
-from deployments.launch import RUN, Run, read_config
-from deployments.processes import with_variable
+from deployments.launch import Run, read_config, redis_server
 
 console = Console(stderr=True)
 TARGETS = ("Ingress", "Answer", "Summary", "Memory", "Pose", "MemorySBERT", "EthicsSBERT", "Redis")
@@ -94,7 +93,7 @@ async def talk(client: httpx.AsyncClient, user: str, told: Told, stop: asyncio.E
 
 def victims(run: Run, data: Path, target: str) -> list[psutil.Process]:
     if target == "Redis":
-        return [p for p, owner in with_variable(RUN) if owner == str(data) and "redis-server" in p.name()]
+        return redis_server(data)
     found = []
     for process in psutil.Process(run.process.pid).children(recursive=True):
         with contextlib.suppress(psutil.Error):

@@ -104,10 +104,20 @@ def visible_gpus() -> int:
     return listed.stdout.count("GPU ") if listed.returncode == 0 else 0
 
 
+def redis_server(data: Path) -> list[psutil.Process]:
+    """The embedded Redis of this data folder, if it runs; it renames itself, which hides its environment."""
+    try:
+        process = psutil.Process(int((data / "redis" / "redis.pid").read_text()))
+        return [process] if "redis-server" in process.name() else []
+    except (OSError, ValueError, psutil.Error):
+        return []
+
+
 def clear_leftovers(data: Path) -> None:
     """Ends what a crashed run on this data folder left. Raises ConfigError while another run on it lives."""
     record = data / "run.json"
     left = [process for process, owner in processes.with_variable(RUN) if owner == str(data)]
+    left += redis_server(data)
     if record.is_file():
         known = json.loads(record.read_text())
         if processes.lives(known["launcher"]):
@@ -196,10 +206,11 @@ class Run:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(STOP_S / 2)
         # Ray's workers rename themselves, which hides their environment, but not their session; Redis has a session of its
-        # own, but keeps its environment.
+        # own and is known by its pid file.
         left = {
             *processes.of_session(self._serve),
             *(p for p, owner in processes.with_variable(RUN) if owner == str(self._data)),
+            *redis_server(self._data),
         }
         processes.end(list(left), grace_s=STOP_S / 3)
         self._record.unlink(missing_ok=True)
