@@ -46,6 +46,7 @@ class Ingress:
         self._profile: Literal["cpu", "gpu"] = profile
         self._models = ServeModels(handles, count)
         self._redis = embedded.keeper(config.data_dir) if config.redis_url == "embedded" else None
+        self._data_dir = config.data_dir
         url = await embedded.url(self._redis) if self._redis else config.redis_url
         self._store = Store.from_url(url, config.store)
         self._configured = False
@@ -101,6 +102,13 @@ class Ingress:
         }
         ready = store.ok and all(part.ok for part in parts.values())
         return Ready(status="ready" if ready else "not_ready", profile=self._profile, store=store, deployments=parts)
+
+    async def check_health(self) -> None:
+        """Never fails for Redis: a replica outlives an outage. The embedded one ends when nobody is connected for long, and
+        this, called by Serve every few seconds, is what stays connected while no request comes, and brings it back."""
+        store = await self._check_store()
+        if self._redis and not store.ok:
+            self._redis = await asyncio.to_thread(embedded.keeper, self._data_dir)
 
     async def _check_store(self) -> Part:
         try:
