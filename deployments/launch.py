@@ -54,7 +54,9 @@ def read_config(path: Path, gpus: int) -> ServeDeploySchema:
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     schema = _validated(ServeDeploySchema, raw, str(path))
-    if not ipaddress.ip_address(schema.http_options.host).is_loopback:
+    if not schema.applications:
+        raise ConfigError(f"{path}: applications is empty, so there is nothing to run.")
+    if not _is_loopback(schema.http_options.host):
         raise ConfigError(
             f"http_options.host: {schema.http_options.host} is reachable from elsewhere, and there are no API keys: use 127.0.0.1."
         )
@@ -68,6 +70,13 @@ def read_config(path: Path, gpus: int) -> ServeDeploySchema:
         for deployment in app.deployments:
             _check_deployment(deployment)
     return schema
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _check_deployment(deployment: Any) -> None:
@@ -250,11 +259,10 @@ def main() -> int:
     stopped = False
 
     def on_term(*_: object) -> None:
+        _on_end(signal.SIG_IGN)  # a second Ctrl-C must not leave half of it running
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGINT, on_term)  # also where a shell started us with it ignored
-    signal.signal(signal.SIGTERM, on_term)
-    signal.signal(signal.SIGHUP, on_term)
+    _on_end(on_term)  # also where a shell started us with SIGINT ignored
     try:
         config = options.config.resolve()
         schema = read_config(config, visible_gpus())
@@ -278,11 +286,18 @@ def main() -> int:
         return 0
     finally:
         if run is not None:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave half of it running
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            if stopped:
-                console.print("Stopping …")
-            run.stop()
+            _on_end(signal.SIG_IGN)
+            try:
+                if stopped:
+                    console.print("Stopping …")
+            finally:  # also where the terminal is gone and can't be written to
+                run.stop()
+
+
+def _on_end(handler: Any) -> None:
+    """``handler`` for whatever asks this process to end: Ctrl-C, kill, a closed terminal."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, handler)
 
 
 if __name__ == "__main__":

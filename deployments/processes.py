@@ -7,17 +7,22 @@ the family tree meanwhile. Linux only: elsewhere nothing is found.
 import logging
 import os
 import signal
+from pathlib import Path
 
 import psutil
 
 logger = logging.getLogger(__name__)
 
-OWNER = "OHLORA_OWNER"  # "pid:start time" of the replica that a process belongs to
+OWNER = "OHLORA_OWNER"  # identity of the replica that a process belongs to
 
 
 def identity(process: psutil.Process) -> str:
-    """``pid:start time``, which no later process with the same pid shares."""
-    return f"{process.pid}:{process.create_time():.2f}"
+    """``pid:start``, which no later process with the same pid shares. The start is in clock ticks since boot: by the wall
+    clock, which may be set while the process runs, a living engine would look like an orphan."""
+    stat = Path(f"/proc/{process.pid}/stat")
+    if not stat.exists():
+        return f"{process.pid}:{process.create_time():.2f}"
+    return f"{process.pid}:{stat.read_text().rpartition(')')[2].split()[19]}"
 
 
 def mark_children() -> None:
@@ -66,7 +71,7 @@ def lives(owner: str) -> bool:
     """Whether the process with this ``identity`` still runs."""
     try:
         return identity(psutil.Process(int(owner.split(":")[0]))) == owner
-    except (psutil.Error, ValueError):
+    except (psutil.Error, OSError, ValueError):
         return False
 
 

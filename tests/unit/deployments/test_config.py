@@ -77,6 +77,9 @@ def test_the_cpu_profile_asks_for_no_gpu(shipped):
         ("applications.0.deployments.1.name", "Anser", "there is no deployment Anser"),
         ("applications.0.args", None, "args"),
         ("http_options.port", "many", "http_options.port:"),
+        ("http_options.host", "0.0.0.0", "http_options.host: 0.0.0.0 is reachable from elsewhere"),
+        ("http_options.host", "my-machine", "http_options.host: my-machine is reachable from elsewhere"),
+        ("applications", [], "applications is empty"),
     ],
 )
 def test_a_mistake_is_one_sentence_that_names_the_field(shipped, tmp_path, path, value, sentence):
@@ -90,6 +93,12 @@ def test_a_mistake_is_one_sentence_that_names_the_field(shipped, tmp_path, path,
 
 def test_the_shipped_file_passes_the_check(project):
     launch.read_config(project / "serve_config.yaml", gpus=0)
+
+
+def test_localhost_is_a_loopback_address(shipped, tmp_path):
+    file = tmp_path / "serve_config.yaml"
+    file.write_text(yaml.safe_dump(changed(shipped, "http_options.host", "localhost"), allow_unicode=True))
+    assert launch.read_config(file, gpus=0).http_options.host == "localhost"
 
 
 def test_a_file_that_is_no_yaml_is_said(tmp_path):
