@@ -178,7 +178,9 @@ def _add_errors(app: FastAPI) -> None:
 
     def on(kind: type[Exception], make: Callable[[Request, Any], ApiError]) -> None:
         async def handler(request: Request, error: Exception) -> JSONResponse:
-            return _rendered(request, make(request, error))
+            response = _rendered(request, make(request, error))
+            response.headers.update(getattr(error, "headers", None) or {})  # Allow, where the method is wrong
+            return response
 
         app.add_exception_handler(kind, handler)
 

@@ -176,7 +176,9 @@ async def test_an_insane_request_id_is_replaced(client):
 
 
 async def test_a_wrong_method_is_said(client):
-    assert code(await client.get("/v1/chat")) == (405, "method_not_allowed")
+    wrong_method = await client.get("/v1/chat")
+    assert code(wrong_method) == (405, "method_not_allowed")
+    assert wrong_method.headers["allow"] == "POST"
 
 
 async def test_readyz_names_what_does_not_answer(client, service):
