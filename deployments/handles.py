@@ -13,8 +13,8 @@ from ray import exceptions as ray_errors
 from ray.serve import exceptions as serve_errors
 from ray.serve.handle import DeploymentHandle
 
-from deployments.conversation import ModelUnavailable
 from deployments.engines.base import Chunk, PromptTooLong
+from deployments.models import ModelUnavailable
 
 _NO_ANSWER = (
     ray_errors.RayError,
@@ -25,7 +25,7 @@ _NO_ANSWER = (
 
 
 class ServeModels:
-    """Implements conversation.Models. ``handles`` are by deployment name."""
+    """Implements models.Models. ``handles`` are by deployment name."""
 
     def __init__(self, handles: dict[str, DeploymentHandle], count_tokens: Callable[[str], int]) -> None:
         self._handles = handles

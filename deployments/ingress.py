@@ -18,9 +18,10 @@ from tokenizers import Tokenizer
 
 from deployments import embedded, http, sse
 from deployments.config import AppConfig, IngressSettings
-from deployments.conversation import Conversation, ModelUnavailable
+from deployments.conversation import Conversation
 from deployments.handles import ServeModels
 from deployments.language_model import checked
+from deployments.models import ModelUnavailable
 from deployments.records import Records
 from deployments.schemas.errors import ApiError
 from deployments.schemas.native import ChatRequest, Part, Ready

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from deployments.conversation import Models, ModelUnavailable
+from deployments.models import Models, ModelUnavailable
 from deployments.schemas import records as wire
 from deployments.schemas.errors import ApiError
 from ohlora import clock, ethics, memories, prompts

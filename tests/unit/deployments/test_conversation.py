@@ -7,9 +7,10 @@ from collections.abc import Callable
 import pytest
 
 from deployments.config import IngressSettings
-from deployments.conversation import Conversation, ModelUnavailable
+from deployments.conversation import Conversation
 from deployments.engines.base import GenerationRequest
 from deployments.engines.fake import echo
+from deployments.models import ModelUnavailable
 from deployments.schemas.errors import ApiError
 from deployments.schemas.native import ChatRequest
 from ohlora import prompts
