@@ -57,7 +57,7 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) or sys.version_info >= (3, 14))' \
 	  || { echo "Python 3.11, 3.12 or 3.13 is needed; $$($(PYTHON) --version) was found. Use make PYTHON=/path/to/python3.11 …"; exit 1; }
 	@echo "Making the environment $(VENV) …"
-	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/.installed-cpu: requirements/cpu.txt requirements/torch-cpu.txt | $(BIN)/python
 	@echo "Installing the CPU build (about 4 GB on disk; a few minutes on the first run) …"

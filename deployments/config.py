@@ -161,6 +161,7 @@ class Deadlines(Settings):
     """How long each hop may take, seconds. What happens then: ethics and answer refuse the turn with a 503; memory search,
     memory, summary and pose are left out, and the reply says so in `degraded`."""
 
+    turn: float = Field(50.0, gt=0, description="The whole turn; then 504. Keep it below store.lease_s")
     ethics: float = Field(5.0, gt=0, description="EthicsSBERT")
     memory_search: float = Field(5.0, gt=0, description="MemorySBERT")
     answer: float = Field(30.0, gt=0, description="Each generation of an answer")

@@ -127,11 +127,14 @@ class Conversation:
             started=started, emit=emit,
         )  # fmt: skip
         try:
-            return await turn.run(), False
-        except BaseException:
+            async with asyncio.timeout(self.settings.deadlines_s.turn):
+                return await turn.run(), False
+        except BaseException as error:
             # Shielded, because a client that leaves cancels this task, and the session must not stay taken.
             with suppress(Exception):
                 await asyncio.shield(self._store.release(begun.lease))
+            if isinstance(error, TimeoutError):
+                raise ApiError("deadline_exceeded") from error
             raise
 
     def _check_length(self, message: str) -> None:

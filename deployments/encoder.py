@@ -55,6 +55,11 @@ class Encoder:
         """Unit vectors of ``texts``, shape (len(texts), d)."""
         return np.stack(await asyncio.gather(*(self._batched(text) for text in texts)))
 
+    async def check_health(self) -> None:
+        await asyncio.to_thread(
+            self._encode, ["안녕"]
+        )  # a broken device keeps failing: Serve then replaces the replica
+
     def describe(self) -> dict[str, Any]:
         return {
             "model": str(self.config.model),

@@ -45,7 +45,7 @@ class ServeModels:
         except _NO_ANSWER as error:
             if isinstance(error, PromptTooLong):  # Serve raises a replica's error as a RayError of its own type too
                 raise PromptTooLong(str(error)) from None
-            raise ModelUnavailable("Answer", _reason(error)) from error
+            raise _unavailable("Answer", error) from error
 
     async def extract(self, turn_input: str, deadline: float) -> tuple[str, str] | None:
         return await self._call("Memory", "extract", deadline, turn_input)
@@ -87,10 +87,11 @@ class ServeModels:
                     response.cancel()
                     raise
         except _NO_ANSWER as error:
-            raise ModelUnavailable(name, _reason(error)) from error
+            raise _unavailable(name, error) from error
 
 
-def _reason(error: BaseException) -> str:
-    """The kind of error and the last line of its message: a remote traceback ends with what happened."""
+def _unavailable(name: str, error: BaseException) -> ModelUnavailable:
+    """With the kind of error and the last line of its message: a remote traceback ends with what happened."""
     lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[-1]}" if lines else type(error).__name__
+    reason = f"{type(error).__name__}: {lines[-1]}" if lines else type(error).__name__
+    return ModelUnavailable(name, reason, overloaded=isinstance(error, serve_errors.BackPressureError))

@@ -24,7 +24,7 @@ from state import errors as state_errors
 
 logger = logging.getLogger("ray.serve")
 _SANE_ID = re.compile(r"[A-Za-z0-9._:@-]{1,128}")
-# Headers by which a client could steer Ray Serve itself.
+# Headers by which a client could steer Ray Serve itself. Serve's proxy has read them by now; nothing below does.
 _STEERING = (b"x-request-timeout-seconds", b"x-request-disconnect-disabled", b"serve_multiplexed_model_id")
 
 
@@ -205,7 +205,7 @@ def _of_validation(error: RequestValidationError) -> ApiError:
     if first["type"] == "json_invalid":
         return ApiError("invalid_json", detail=first.get("ctx", {}).get("error", "JSON"))
     where = ".".join(str(part) for part in first["loc"] if part != "body") or "body"
-    return ApiError("validation_error", param=where, detail=first["msg"])
+    return ApiError("validation_error", param=where, detail=first["msg"].removeprefix("Value error, "))
 
 
 def _of_http(request: Request, error: HTTPException) -> ApiError:

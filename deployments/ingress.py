@@ -30,6 +30,7 @@ from state.store import Store
 
 logger = logging.getLogger("ray.serve")
 READY_DEADLINE_S = 3.0
+REQUIRED = ("Answer", "EthicsSBERT")  # without the others a turn goes on and says so
 
 
 @serve.deployment(max_ongoing_requests=256)
@@ -87,10 +88,10 @@ class Ingress:
         await self._refuse_while_starting()
 
     async def _refuse_while_starting(self) -> None:
-        """Before everything has answered once, a turn would only wait for models that are loading."""
+        """Before the models that no turn can do without have answered once, it would only wait for their loading."""
         if not self._started:
             ready = await self.ready()
-            if not all(part.ok for part in ready.deployments.values()):
+            if not all(ready.deployments[name].ok for name in REQUIRED):
                 raise ApiError("starting", retry_after=5)
             self._started = True
 

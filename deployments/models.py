@@ -17,9 +17,9 @@ Vectors = NDArray[np.float32]
 class ModelUnavailable(Exception):
     """A model did not answer, or not in time."""
 
-    def __init__(self, model: str, reason: str) -> None:
+    def __init__(self, model: str, reason: str, *, overloaded: bool = False) -> None:
         super().__init__(f"{model}: {reason}")
-        self.model = model
+        self.model, self.overloaded = model, overloaded
 
 
 class Models(Protocol):

@@ -102,6 +102,7 @@ class TurnScript:
             )
         finally:
             remembering.cancel()
+            await asyncio.gather(remembering, return_exceptions=True)
         reply = self._reply(scores, recalled, verdict, answer, pose, summary, write)
         return await self._commit(reply, recalled, verdict, scores, answer, summary, write)
 
@@ -111,7 +112,7 @@ class TurnScript:
                 return await self._models.ethics_scores(self._prompt, self._policy.labels, self._deadlines.ethics)
             except ModelUnavailable as error:
                 # Fails closed: without a score nothing says that this may be answered.
-                raise ApiError("model_unavailable", detail=error.model) from error
+                raise refused(error) from error
 
     async def _recall(self) -> _Recalled:
         begun, recalled = self._begun, _Recalled()
@@ -166,10 +167,15 @@ class TurnScript:
                             if not hold:
                                 self._send(answers.sendable(text, self._local))
                 except PromptTooLong:
+                    if turn_input == bare:
+                        tokens = self._models.count_tokens(bare)
+                        raise ApiError(
+                            "prompt_too_long", param="message", fields={"tokens": tokens, "limit": tokens - 1}
+                        ) from None
                     turn_input = bare
                     continue
                 except ModelUnavailable as error:
-                    raise ApiError("model_unavailable", detail=error.model) from error
+                    raise refused(error) from error
                 answer = answers.clean(text)
                 refusal = answers.refusal(answer, self._local)
                 if refusal is None and answer.startswith(self._sent):
@@ -334,6 +340,11 @@ class TurnScript:
     @staticmethod
     def _elapsed(since: float) -> float:
         return round((time.perf_counter() - since) * 1000, 2)
+
+
+def refused(error: ModelUnavailable) -> ApiError:
+    """What a client is told when a turn can't do without a model that did not answer."""
+    return ApiError("overloaded") if error.overloaded else ApiError("model_unavailable", detail=error.model)
 
 
 def _pose_reply(pose: Pose) -> PoseReply:

@@ -72,7 +72,7 @@ class HFEngine:
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[Chunk, None]:
         if request.adapter is not None and request.adapter not in self._spec.adapters:
             raise KeyError(request.adapter)
-        ids = self._fast.encode(request.prompt, add_special_tokens=False).ids
+        ids = self._fast.encode(request.prompt).ids  # with the start token of tokenizers that have one, as in training
         done: asyncio.Future[Chunk] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(request, ids, room(request, len(ids), self._spec.max_model_len), done))
         if self._worker is None or self._worker.done():

@@ -87,7 +87,9 @@ class VLLMEngine:
         from vllm.inputs import TokensPrompt
         from vllm.sampling_params import RequestOutputKind, SamplingParams, StructuredOutputsParams
 
-        ids = self._tokenizer.encode(request.prompt, add_special_tokens=False).ids
+        ids = self._tokenizer.encode(
+            request.prompt
+        ).ids  # with the start token of tokenizers that have one, as in training
         choices = [f" {choice}" for choice in request.choices]
         params = SamplingParams(
             temperature=request.temperature,

@@ -5,6 +5,7 @@ import datetime as dt
 from collections.abc import Callable
 
 import pytest
+from ray.serve.exceptions import BackPressureError
 
 from deployments.config import IngressSettings
 from deployments.conversation import Conversation
@@ -302,6 +303,30 @@ async def test_pose_and_summary_run_together_and_memory_beside_the_answer(make_w
     assert reply["degraded"] == []
 
 
+async def test_another_embedder_embeds_the_items_again_once(make_world):
+    def script(request: GenerationRequest) -> str:
+        return "[좋아하는 과일: 딸기]" if is_memory(request) and "딸기" in request.prompt else ""
+
+    world = await make_world(lambda r: script(r) if is_memory(r) else echo(r))
+    await world.say("나는 딸기 좋아해")
+    embedded: list[list[str]] = []
+    encoder = world.models.handles["MemorySBERT"].replica
+    real = encoder.embed
+
+    async def recorded(texts: list[str]) -> object:
+        embedded.append(texts)
+        return await real(texts)
+
+    encoder.embed = recorded
+    world.conversation._embedder = "another"
+    for session in ("s2", "s3"):
+        used = (await world.say("좋아하는 과일: 딸기 맞지", session_id=session))["memory"]["used"]
+        assert used["value"] == "딸기"
+    prompt = "좋아하는 과일: 딸기 맞지"
+    searched = [texts for texts in embedded if texts[0] == prompt]
+    assert searched == [[prompt, "[좋아하는 과일: 딸기]"], [prompt]]
+
+
 async def test_the_same_idempotency_key_runs_once(make_world):
     world = await make_world()
     request = ChatRequest(user_id="mina", session_id="s1", message="안녕")
@@ -383,3 +408,32 @@ async def test_closing_a_stream_ends_the_turn_and_keeps_nothing(make_world):
     await events.aclose()
     assert await world.store.sessions("mina") == []
     assert (await world.say("안녕"))["answer"], "the session was given free"
+
+
+async def test_a_turn_over_its_deadline_is_refused_and_keeps_nothing(make_world):
+    world = await make_world()
+    world.conversation.settings = IngressSettings.model_validate({"deadlines_s": {"turn": 0.2}})
+
+    async def slow(*_: object) -> str:
+        await asyncio.sleep(5)
+        return ""
+
+    world.models.handles["Summary"].replica.summarise = slow
+    with pytest.raises(ApiError, match="deadline_exceeded"):
+        await world.say("안녕")
+    assert await world.store.sessions("mina") == []
+
+
+async def test_a_full_queue_is_said_as_overload(make_world):
+    world = await make_world()
+    world.models.handles["Answer"].failure = BackPressureError(num_queued_requests=9, max_queued_requests=9)
+    with pytest.raises(ApiError, match="overloaded"):
+        await world.say("안녕")
+
+
+async def test_a_prompt_that_leaves_no_room_at_all_is_too_long(make_world):
+    world = await make_world()
+    answer = world.models.handles["Answer"].replica
+    answer.settings = answer.settings.model_copy(update={"max_total_tokens": 3})
+    with pytest.raises(ApiError, match="prompt_too_long"):
+        await world.say("하나 둘 셋 넷")
