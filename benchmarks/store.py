@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import redis
 
+from ohlora.memories import best
 from state.embedded import EmbeddedRedis
 from state.store import Store, StoreSettings
 from state.types import MemoryWrite, Turn
@@ -56,6 +57,32 @@ async def measure(url: str, sessions: int, turns: int, run: str) -> list[float]:
     return sorted(taken)
 
 
+async def retrieval(url: str, items: int) -> tuple[float, float]:
+    """Milliseconds of loading ``items`` remembered items and finding the nearest: the first time in a process, and the median
+    later."""
+    random_vectors = np.random.default_rng(0).normal(size=(items, 256)).astype(np.float32)
+    random_vectors /= np.linalg.norm(random_vectors, axis=1, keepdims=True)
+    writer, taken = Store.from_url(url, StoreSettings(key_prefix="many", max_memories=items)), []
+    now = dt.datetime.now(dt.UTC)
+    for number, vector in enumerate(random_vectors):
+        await writer.put_memory(
+            "mina", f"항목 {number}번", "값", today=now.date(), now=now, embeddings=[vector], embedder="e"
+        )
+    await writer.close()
+    store = Store.from_url(url, StoreSettings(key_prefix="many", max_memories=items))
+    await store.ping()
+    for number in range(50):
+        began = time.perf_counter()
+        begun = await store.begin(user_id="mina", session_id=f"s{number}", now=now, today=now.date(), embedder="e")
+        found = best(random_vectors[number], begun.vectors, threshold=0.9)
+        taken.append((time.perf_counter() - began) * 1000)
+        assert found is not None
+        assert begun.lease is not None
+        await store.release(begun.lease)
+    await store.close()
+    return taken[0], statistics.median(taken[1:])
+
+
 def sync_ms(folder: Path) -> float:
     """Median milliseconds of writing a turn's bytes to a file and syncing it."""
     taken = []
@@ -88,9 +115,13 @@ def main() -> None:
                 taken = asyncio.run(measure(url, options.sessions, options.turns, setting))
                 slow = taken[int(len(taken) * 0.95)]
                 print(f"| {meaning} | {statistics.median(taken) * 1000:.2f} ms | {slow * 1000:.2f} ms |")
+            first, later = asyncio.run(retrieval(url, 1000))
         finally:
             server.stop()
         print(f"| one sync of this disk | {sync_ms(Path(folder)):.2f} ms | |")
+    print(
+        f"\n1,000 remembered items loaded and searched: {first:.2f} ms the first time in a process, {later:.2f} ms later"
+    )
 
 
 if __name__ == "__main__":

@@ -83,6 +83,22 @@ def test_everyday_messages_get_an_answer_a_pose_and_a_summary(system, message):
     assert reply["pose"]["eyes"] in ("작게", "보통", "크게", "아주 크게")
 
 
+def test_a_stream_is_tokens_then_the_pose_then_the_whole_reply(system):
+    body = {"user_id": "sora", "session_id": "stream", "message": "취미가 뭐야?", "stream": True}
+    events, name = [], ""
+    with httpx.stream("POST", f"{system.address}/v1/chat", json=body, timeout=60) as response:
+        assert response.headers["content-type"].startswith("text/event-stream")
+        for line in response.iter_lines():
+            if line.startswith("event: "):
+                name = line.removeprefix("event: ")
+            elif line.startswith("data: "):
+                events.append((name, json.loads(line.removeprefix("data: "))))
+    names = [name for name, _ in events]
+    assert names == ["token"] * (len(names) - 2) + ["pose", "done"]
+    assert len(names) > 3, "the answer came in pieces"
+    assert "".join(data["text"] for name, data in events if name == "token") == events[-1][1]["answer"]
+
+
 def test_errors_over_http(system):
     def post(content: bytes, **headers: str) -> httpx.Response:
         return httpx.post(
