@@ -131,6 +131,8 @@ def check(folder: Path = data_files.DATA) -> list[str]:
     found += [*ethics_errors(folder), *memory_errors(folder)]
     found += split_errors("ethics/test", *([r.prompt for r in data_files.ethics(s, folder)] for s in ("train", "test")))
     combos = {s: [r.prompt for r in data_files.combinations(s, folder)] for s in ("train", "test")}
+    for name in ("key_prompts", "state_prompts"):
+        combos["train"] += [p for prompts_ in data_files.key_prompts(name, folder).values() for p in prompts_]
     found += split_errors("memory/combinations_test", combos["train"], combos["test"])
     return found
 

@@ -77,6 +77,10 @@ class EncoderPreset(BaseModel):
     inner_width: int = Field(768, gt=0, description="Size of the feed-forward part")
     vocabulary: int = Field(3000, gt=100, description="Pieces of the jamo tokenizer")
     dropout: float = Field(0.1, ge=0, lt=1, description="Dropout inside the encoder")
+    piece_dropout: float = Field(0.1, ge=0, lt=1, description="Share of BPE merges left out in training")
+    pretraining_epochs: int = Field(
+        0, ge=0, description="Passes over pairs of our own text before the task: 0 for none"
+    )
 
 
 class SbertPreset(BaseModel):
@@ -101,8 +105,10 @@ class SbertPreset(BaseModel):
         description="Category names of ethics, 일반 last",
     )
     augment: int = Field(
-        0, ge=0, description="Changed copies of each prompt (spelling, spacing, signs), drawn every epoch"
+        0, ge=0, description="Respelt copies of each prompt (typos, spacing, signs), new in every epoch"
     )
+    drawn: int = Field(0, ge=0, description="Ethics: prompts drawn from frames, new in every epoch")
+    chat: bool = Field(False, description="Ethics: dialogue prompts that were not refused stand beside the normal ones")
 
 
 class Preset(BaseModel):

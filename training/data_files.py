@@ -118,6 +118,18 @@ def _combination(path: Path, number: int, line: str) -> Combination:
     return Combination(key=parsed[0], value=parsed[1], prompt=prompt.strip())
 
 
+def key_prompts(name: str = "key_prompts", folder: Path = DATA) -> dict[str, list[str]]:
+    """Prompts by key (``key_prompts``), or by value of the key 상태 (``state_prompts``): lines ``key: prompt | prompt``."""
+    path = folder / "memory" / f"{name}.txt"
+    found = {}
+    for number, line in _lines(path):
+        key, colon, rest = line.partition(": ")
+        if not colon:
+            raise ValueError(f"{path.name} line {number}: expected 'key: prompt | prompt', found {line!r}")
+        found[key] = [prompt.strip() for prompt in rest.split(" | ")]
+    return found
+
+
 def smalltalk(folder: Path = DATA) -> list[str]:
     """Prompts that are about no memory."""
     return [line for _, line in _lines(folder / "memory" / "smalltalk.txt")]

@@ -5,7 +5,8 @@ what the encoder will be trained for.
 """
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sentence_transformers import SentenceTransformer
@@ -67,8 +68,7 @@ def untrained(preset: EncoderPreset, texts: Iterable[str], max_length: int) -> S
             max_position_embeddings=max_length,
             type_vocab_size=1,
             pad_token_id=tokenizer.pad_token_id,
-        ),
-        add_pooling_layer=False,
+        )
     )
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder)
@@ -82,3 +82,16 @@ def wrap(base: str | Path, max_length: int) -> SentenceTransformer:
     return SentenceTransformer(
         modules=[transformer, Pooling(transformer.get_embedding_dimension(), pooling_mode="mean")]
     )
+
+
+@contextmanager
+def pieces_dropped(model: SentenceTransformer, share: float) -> Iterator[None]:
+    """Leaves out a ``share`` of the tokenizer's BPE merges while training, so that a word is seen in several cuts."""
+    bpe = model.tokenizer.backend_tokenizer.model
+    if share and isinstance(bpe, models.BPE):
+        bpe.dropout = share
+    try:
+        yield
+    finally:
+        if isinstance(bpe, models.BPE):
+            bpe.dropout = None

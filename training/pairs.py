@@ -57,8 +57,8 @@ class Concepts:
 
 
 def memory_combinations() -> list[Combination]:
-    """Combinations for training: the written ones, and dialogue rows with an item in front of the prompt."""
-    found = data_files.combinations("train")
+    """Combinations for training: the written ones, prompts by key, and dialogue rows with an item in front of the prompt."""
+    found = data_files.combinations("train") + written_prompts()
     known = data_files.key_groups()
     for row in data_files.dialogue("train"):
         match = _FRONT.match(row.input)
@@ -68,12 +68,18 @@ def memory_combinations() -> list[Combination]:
     return found
 
 
-def drawn_combination(rng: random.Random) -> Combination:
-    """A question about an item, from the patterns."""
-    table = substitute.patterns()["ask_today" if rng.random() < 0.1 else "ask"]
-    key = rng.choice(list(table))
-    question = rng.choice(table[key]).split(" => ")[0]
-    return Combination(key=key, value=substitute.draw_value(key, rng, 0.0), prompt=question)
+def written_prompts() -> list[Combination]:
+    """Prompts that fit any value of their key, each with one value of it."""
+    known: dict[str, list[str]] = {key: list(found) for key, found in substitute.values().items()}
+    for row in data_files.combinations("train"):
+        known.setdefault(row.key, []).append(row.value)
+    rows = [
+        Combination(key=key, value=known[key][index % len(known[key])], prompt=prompt)
+        for key, found in data_files.key_prompts().items()
+        for index, prompt in enumerate(found)
+    ]
+    states = data_files.key_prompts("state_prompts").items()
+    return rows + [Combination(key=STATE, value=value, prompt=prompt) for value, found in states for prompt in found]
 
 
 def with_other_value(row: Combination, rng: random.Random) -> str:

@@ -19,7 +19,8 @@ from sentence_transformers import (
 from sentence_transformers.sentence_transformer import losses
 from transformers import set_seed
 
-from training import bases, config, data_files, encoder, measure, pairs, spelling
+from ohlora import ethics
+from training import bases, check_data, config, data_files, encoder, ethics_frames, measure, pairs, spelling
 from training.config import ConfigError, Preset, SbertPreset
 from training.data_files import Combination, EthicsRow
 from training.runs import Run
@@ -53,17 +54,28 @@ def start(part: SbertPreset, texts: list[str]) -> SentenceTransformer:
 def ethics_data(part: SbertPreset, rows: list[EthicsRow], seed: int) -> Dataset:
     """One pass over all epochs. With the contrastive loss a row is a prompt and its category, else a pair and its score."""
     names = part.categories
+    written = [(row.prompt, row.category) for row in rows]
+    chat = [(prompt, ethics.NORMAL) for prompt in unrefused_prompts()] if part.chat else []
     records: list[dict[str, Any]] = []
     for epoch in range(part.epochs):
         rng = random.Random(f"{seed} {epoch}")
-        found = [(row.prompt, row.category) for row in rows]
-        found += [(spelling.respell(p, rng), c) for p, c in found * part.augment]
+        found = written + chat + ethics_frames.drawn(part.drawn, rng)
+        found = [(spelling.respell(p, rng) if part.augment and rng.random() < 0.4 else p, c) for p, c in found]
+        found += [(spelling.respell(p, rng), c) for p, c in written * part.augment]
         rng.shuffle(found)
+        found = [(p, c) for p, c in found if p.strip() and c in names]
         if part.loss == "contrastive":
             records += [{"prompt": p, "label": names.index(c)} for p, c in found]
         else:
             records += [{"prompt": p, "name": n, "score": float(n == c)} for p, c in found for n in names]
     return Dataset.from_list(records)
+
+
+def unrefused_prompts() -> list[str]:
+    """What users say in dialogue rows that she does not refuse."""
+    words = ethics.EthicsPolicy().refusal_words
+    rows = data_files.dialogue("train")
+    return [check_data.prompt_of(row.input)[0] for row in rows if not any(word in row.answer for word in words)]
 
 
 def memory_data(part: SbertPreset, rows: list[Combination], seed: int) -> tuple[Dataset, torch.Tensor]:
@@ -74,9 +86,7 @@ def memory_data(part: SbertPreset, rows: list[Combination], seed: int) -> tuple[
     found: list[pairs.Pair] = []
     for epoch in range(part.epochs):
         rng = random.Random(f"{seed} {epoch}")
-        drawn = [pairs.drawn_combination(rng) for _ in range(len(rows) * part.augment // 2)]
-        chosen = rng.sample(rows + drawn, len(rows) + len(drawn))
-        for row in chosen:
+        for row in rng.sample(rows, len(rows)):
             concept = concepts.of(row.key, row.value)
             prompt = spelling.respell(row.prompt, rng) if part.augment and rng.random() < 0.3 else row.prompt
             item = pairs.with_other_value(row, rng) if part.augment and rng.random() < 0.5 else row.item
@@ -171,7 +181,8 @@ def train(preset: Preset, kind: Kind, run: Run, place: Path, *, resume: bool = T
         evaluator=evaluator,
         callbacks=[run.callback()],
     )
-    trainer.train(resume_from_checkpoint=resume and run.last_checkpoint())
+    with encoder.pieces_dropped(model, part.encoder.piece_dropout if part.base == "nothing" else 0):
+        trainer.train(resume_from_checkpoint=resume and run.last_checkpoint())
     publish(trainer.model, place)
 
 

@@ -98,72 +98,90 @@ def weighted_loss(logits: torch.Tensor, ids: torch.Tensor, weight: torch.Tensor)
     return (losses * weights).sum() / weights.sum()
 
 
-def train(
-    preset: BasePreset,
-    tokenizer: PreTrainedTokenizerFast,
-    corpus: Corpus,
-    log: Callable[[dict], None],
-    *,
-    seed: int,
-    bf16: bool,
-    checkpoint: Path | None = None,
-) -> torch.nn.Module:
-    """A base trained from nothing for ``preset.epochs``; ``checkpoint`` is written every few epochs and resumed from."""
-    torch.manual_seed(seed)
-    model = untrained(preset, tokenizer)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=preset.rate, weight_decay=preset.weight_decay, betas=(0.9, 0.95)
-    )
-    start, step, started, total = 0, 0, time.time(), 0
-    if checkpoint and checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        start, step, total = state["epoch"], state["step"], state["total"]
-    for epoch in range(start, preset.epochs):
-        rng = random.Random(f"{seed} {epoch}")
+class Training:
+    """Model and optimizer of one base, and how far they are; ``checkpoint`` is written every five epochs and resumed from."""
+
+    def __init__(
+        self, preset: BasePreset, tokenizer: PreTrainedTokenizerFast, *, seed: int, bf16: bool, checkpoint: Path | None
+    ) -> None:
+        torch.manual_seed(seed)
+        self.preset, self.tokenizer, self.seed, self.bf16, self.checkpoint = preset, tokenizer, seed, bf16, checkpoint
+        self.model = untrained(preset, tokenizer)
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=preset.rate, weight_decay=preset.weight_decay, betas=(0.9, 0.95)
+        )
+        self.epoch = 0
+        if checkpoint and checkpoint.exists():
+            state = torch.load(checkpoint, weights_only=True)
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.epoch = state["epoch"]
+
+    def run_epoch(self, corpus: Corpus) -> float:
+        """One pass over newly drawn examples; the mean loss."""
+        preset, rng = self.preset, random.Random(f"{self.seed} {self.epoch}")
         examples = [example for task in preset.tasks for example in corpus.draw(task, rng)]
-        if epoch < preset.epochs * preset.plain_share:
-            examples += [Example("", f"{text}") for text in corpus.plain()]
-        encoded = [encode(tokenizer, example) for example in examples]
-        epoch_batches = list(batches(encoded, preset.batch_tokens, preset.prompt_weight, tokenizer.pad_token_id, rng))
-        total = total or len(epoch_batches) * preset.epochs
-        losses: list[float] = []
-        model.train()
-        for ids, mask, weight in epoch_batches:
-            for group in optimizer.param_groups:
-                group["lr"] = preset.rate * _schedule((epoch + (len(losses) + 1) / len(epoch_batches)) / preset.epochs)
-            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                logits = model(input_ids=ids, attention_mask=mask).logits
-            loss = weighted_loss(logits, ids, weight)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            losses.append(float(loss.detach()))
-            step += 1
+        if self.epoch < preset.epochs * preset.plain_share:
+            examples += [Example("", text) for text in corpus.plain()]
+        encoded = [encode(self.tokenizer, example) for example in examples]
+        found = list(batches(encoded, preset.batch_tokens, preset.prompt_weight, self.tokenizer.pad_token_id, rng))
+        self.model.train()
+        losses = [
+            self._step(batch, (self.epoch + (n + 1) / len(found)) / preset.epochs) for n, batch in enumerate(found)
+        ]
+        self.epoch += 1
+        if self.checkpoint and self.epoch % 5 == 0:
+            self._save(self.checkpoint)
+        return sum(losses) / len(losses)
+
+    def _step(self, batch: Batch, done: float) -> float:
+        ids, mask, weight = batch
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.preset.rate * _schedule(done)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
+            logits = self.model(input_ids=ids, attention_mask=mask).logits
+        loss = weighted_loss(logits, ids, weight)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return float(loss.detach())
+
+    @torch.no_grad()
+    def validation_loss(self, examples: list[Example]) -> float:
+        """Mean cross entropy of the completions."""
+        self.model.eval()
+        encoded = [encode(self.tokenizer, example) for example in examples]
+        found = batches(encoded, self.preset.batch_tokens, 0.0, self.tokenizer.pad_token_id, random.Random(0))
+        total = count = 0.0
+        for ids, mask, weight in found:
+            size = float(weight[:, 1:].sum())
+            total += size * float(weighted_loss(self.model(input_ids=ids, attention_mask=mask).logits, ids, weight))
+            count += size
+        return total / count
+
+    def _save(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "epoch": self.epoch}
+        torch.save(state, path)
+
+
+def train(training: Training, corpus: Corpus, log: Callable[[dict], None]) -> torch.nn.Module:
+    """The base after all its epochs. A validation loss that rises shows that rows are learnt by heart."""
+    preset, started = training.preset, time.time()
+    validation = [example for task in preset.tasks for example in corpus.validation(task)]
+    while training.epoch < preset.epochs:
+        loss = training.run_epoch(corpus)
         log(
             {
-                "epoch": epoch + 1,
-                "step": step,
-                "loss": round(sum(losses) / len(losses), 4),
+                "step": training.epoch,
+                "loss": round(loss, 4),
+                "eval_loss": round(training.validation_loss(validation), 4),
                 "seconds": round(time.time() - started),
             }
         )
-        if checkpoint and (epoch + 1) % 5 == 0:
-            checkpoint.parent.mkdir(parents=True, exist_ok=True)
-            torch.save(
-                {
-                    "model": model.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "epoch": epoch + 1,
-                    "step": step,
-                    "total": total,
-                },
-                checkpoint,
-            )
-    model.eval()
-    return model
+    training.model.eval()
+    return training.model
 
 
 def _schedule(done: float) -> float:
@@ -196,7 +214,8 @@ def run_base(preset: Preset, name: str, *, force: bool, fresh: bool = False) -> 
         corpus = Corpus()
         tokenizer = text_tokenizer.make(corpus.tokenizer_text(preset.seed), preset.tokenizer_size, part.max_length)
         bf16 = preset.bf16 and bases.has_bf16()
-        model = train(part, tokenizer, corpus, run.log, seed=preset.seed, bf16=bf16, checkpoint=checkpoint)
+        training = Training(part, tokenizer, seed=preset.seed, bf16=bf16, checkpoint=checkpoint)
+        model = train(training, corpus, run.log)
     save(model, tokenizer, place)
     inference_test(preset, name, run)
     run.plot_losses()

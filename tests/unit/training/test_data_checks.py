@@ -1,0 +1,94 @@
+"""The shipped data is fine, and the check finds what it should."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from training import check_data, data_files
+
+GOOD = {
+    "input": "[이름: 도윤] (지금은 월요일 오전) 오늘 나 뭐 해?",
+    "answer": "도윤아, 오늘은 푹 쉬자!",
+    "memory": "[상태: 피곤함]",
+    "summary": "쉬자고 제안",
+    "pose": "(눈 크게, 입 크게, 고개 돌림 없음)",
+}
+
+
+def errors(**changed: str) -> list[str]:
+    return list(check_data.row_errors(data_files.DialogueRow.model_validate(GOOD | changed)))
+
+
+def test_the_shipped_data_is_fine() -> None:
+    assert check_data.check() == []
+
+
+def test_a_good_row_has_no_error() -> None:
+    assert errors() == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({"input": "오늘 뭐 해?"}, "time prefix is missing"),
+        ({"input": "(지금은 월요일 오전) 뭐 해?"}, "time prefix without a day word"),
+        ({"input": "(오로라 답변 요약) 인사 (사용자 질문) 안녕 (답변 종료)"}, "control text"),
+        ({"memory": "상태: 피곤함"}, "memory is not"),
+        ({"memory": "[상태:피곤함]"}, "spaced otherwise"),
+        ({"pose": "(눈 매우 크게, 입 크게, 고개 돌림 없음)"}, "none of the 36"),
+        ({"answer": "자세한 건 http://example.org 봐"}, "refused or cleaned"),
+        ({"answer": "좋아 (답변 종료)"}, "refused or cleaned"),
+    ],
+)
+def test_a_wrong_row_is_found(changed: dict[str, str], expected: str) -> None:
+    assert any(expected in error for error in errors(**changed))
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Path:
+    shutil.copytree(data_files.DATA, tmp_path / "data")
+    return tmp_path / "data"
+
+
+def _append(path: Path, line: str) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(line + "\n")
+
+
+def _copied_test_row(folder: Path) -> None:
+    row = data_files.ethics("test", folder)[5]
+    _append(folder / "ethics/train.jsonl", json.dumps({"prompt": row.prompt + "!!", "category": row.category}))
+
+
+def _unknown_key(folder: Path) -> None:
+    _append(folder / "memory/combinations_train.txt", "[없는 열쇠: 값] 이런 건 어디에도 없는 문장")
+
+
+def _repeated_input(folder: Path) -> None:
+    path = folder / "dialogue/train.jsonl"
+    _append(path, path.read_text(encoding="utf-8").splitlines()[0])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "expected"),
+    [
+        (_copied_test_row, "like training row"),
+        (_unknown_key, "not in keys.csv"),
+        (_repeated_input, "same input as row 1"),
+    ],
+)
+def test_spoilt_data_is_found(copied: Path, spoil: Callable[[Path], None], expected: str) -> None:
+    spoil(copied)
+    found = check_data.check(copied)
+    assert found
+    assert all(expected in error for error in found)
+
+
+def test_a_broken_line_is_named(copied: Path) -> None:
+    _append(copied / "ethics/train.jsonl", '{"prompt": "안녕"}')
+    count = len((copied / "ethics/train.jsonl").read_text(encoding="utf-8").splitlines())
+    with pytest.raises(ValueError, match=rf"train.jsonl line {count}.*\n*category"):
+        data_files.ethics("train", copied)
