@@ -7,11 +7,13 @@ import logging
 import re
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, Protocol
 
 from fastapi import FastAPI, Header, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -26,6 +28,15 @@ logger = logging.getLogger("ray.serve")
 _SANE_ID = re.compile(r"[A-Za-z0-9._:@-]{1,128}")
 # Headers by which a client could steer Ray Serve itself. Serve's proxy has read them by now; nothing below does.
 _STEERING = (b"x-request-timeout-seconds", b"x-request-disconnect-disabled", b"serve_multiplexed_model_id")
+_WEB = Path(__file__).with_name("web")
+# The chat page runs its own scripts and talks to its own server, nothing else; a new version of it is seen at once.
+_WEB_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
 
 
 class Service(Protocol):
@@ -79,6 +90,13 @@ def create_app(service: Service, *, behind_serve: bool = False) -> FastAPI:
 
     app.include_router(http_records.router(service.records, lambda: service.settings))
 
+    @app.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
+    async def page() -> FileResponse:
+        """The chat page."""
+        return FileResponse(_WEB / "index.html", headers=_WEB_HEADERS)
+
+    app.mount("/web", _Assets(directory=_WEB))
+
     @app.get("/livez", tags=["health"])
     async def livez() -> Health:
         """The process answers."""
@@ -92,6 +110,15 @@ def create_app(service: Service, *, behind_serve: bool = False) -> FastAPI:
         return JSONResponse(ready.model_dump(), 200 if ready.status == "ready" else 503, headers)
 
     return app
+
+
+class _Assets(StaticFiles):
+    """Files of the chat page, under the same rules as the page."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        response = super().file_response(*args, **kwargs)
+        response.headers.update(_WEB_HEADERS)
+        return response
 
 
 class _Edge:
