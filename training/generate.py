@@ -19,7 +19,7 @@ def outputs(
     tokenizer.padding_side = "left"
     found = []
     for start in range(0, len(prompts), batch):
-        encoded = tokenizer(prompts[start : start + batch], return_tensors="pt", padding=True, add_special_tokens=False)
+        encoded = tokenizer(prompts[start : start + batch], return_tensors="pt", padding=True)
         encoded = {key: encoded[key].to(model.device) for key in ("input_ids", "attention_mask")}
         sampling = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {"do_sample": False}
         ids = model.generate(

@@ -9,13 +9,18 @@ import random
 import re
 from dataclasses import dataclass
 
-from ohlora import memories
-from training import data_files, substitute
+from ohlora import ethics, memories
+from training import check_data, data_files, substitute
 from training.data_files import Combination, KeyGroup
 
 SAME_TOPIC = 0.7  # similarity x of two keys of one topic: a score of 0.22
 STATE = "상태"  # for this key the value is compared instead
 NOTHING = "-"  # concept of a prompt that is about no item
+_GREETING = re.compile(
+    r"안녕|안뇽|하이|굿모닝|반가|고마워|미안|잘 자|잘 있어|나 왔|나 갈|이따 봐|바이|ㅋㅋㅋ$|^응|^아니|^왜|^진짜"
+)
+_HER = re.compile(r"(?:^|\s)(?:너|넌|너는|너도|네|니|로라는|오로라는)(?:\s|$)")
+_OWN = re.compile(r"(?:^|\s)(?:나|내|난|나는|우리|제|저|내가|나랑|나한테)(?:\s|$)")
 _FRONT = re.compile(r"^(\[[^\[\]]+\]) (?:\(지금은[^()]*\) )?(.+)$")
 
 
@@ -80,6 +85,19 @@ def written_prompts() -> list[Combination]:
     ]
     states = data_files.key_prompts("state_prompts").items()
     return rows + [Combination(key=STATE, value=value, prompt=prompt) for value, found in states for prompt in found]
+
+
+def nothing_prompts() -> list[str]:
+    """Prompts that are about no item: small talk for training, what users ask about her or greet her with, and abuse."""
+    talk = data_files.smalltalk()
+    found = talk[len(talk) // 5 :]
+    for row in data_files.dialogue("train"):
+        prompt = check_data.prompt_of(row.input)[0]
+        plain = prompt in row.input[-len(prompt) :] and not row.input.startswith(("[", "(오로라")) and not row.memory
+        if plain and (_GREETING.search(prompt) or (_HER.search(prompt) and not _OWN.search(prompt))):
+            found.append(prompt)
+    abusive = [row.prompt for row in data_files.ethics("train") if row.category != ethics.NORMAL]
+    return found + abusive[::10]
 
 
 def with_other_value(row: Combination, rng: random.Random) -> str:

@@ -81,8 +81,7 @@ def unrefused_prompts() -> list[str]:
 def memory_data(part: SbertPreset, rows: list[Combination], seed: int) -> tuple[Dataset, torch.Tensor]:
     """One pass over all epochs, and the table of wanted cosines by concept index."""
     concepts = pairs.Concepts(data_files.key_groups())
-    smalltalk = data_files.smalltalk()
-    smalltalk = smalltalk[len(smalltalk) // 5 :]
+    nothing = pairs.nothing_prompts()
     found: list[pairs.Pair] = []
     for epoch in range(part.epochs):
         rng = random.Random(f"{seed} {epoch}")
@@ -91,7 +90,7 @@ def memory_data(part: SbertPreset, rows: list[Combination], seed: int) -> tuple[
             prompt = spelling.respell(row.prompt, rng) if part.augment and rng.random() < 0.3 else row.prompt
             item = pairs.with_other_value(row, rng) if part.augment and rng.random() < 0.5 else row.item
             found.append(pairs.Pair(item, prompt, concept, concept))
-        for prompt in rng.sample(smalltalk, len(smalltalk)):
+        for prompt in rng.sample(nothing, len(nothing)):
             row = rng.choice(rows)
             found.append(pairs.Pair(row.item, prompt, concepts.of(row.key, row.value), pairs.NOTHING))
     if part.loss != "contrastive":

@@ -55,10 +55,11 @@ def untrained(preset: BasePreset, tokenizer: PreTrainedTokenizerFast) -> torch.n
 def encode(tokenizer: PreTrainedTokenizerFast, example: Example) -> tuple[list[int], int]:
     """Ids of prompt and completion with the end mark behind them, and how many of them are the prompt.
 
+    A prompt begins as its tokenizer begins it (with a BOS for some hub models; the tiny ones add none), as in serving.
     Raises ValueError where the prompt alone has other ids than inside the whole: then serving would not see what was trained.
     """
-    prompt = tokenizer.encode(example.prompt, add_special_tokens=False) if example.prompt else []
-    whole = tokenizer.encode(example.prompt + example.completion, add_special_tokens=False)
+    prompt = tokenizer.encode(example.prompt) if example.prompt else []
+    whole = tokenizer.encode(example.prompt + example.completion)
     if whole[: len(prompt)] != prompt:
         raise ValueError(f"prompt ids change when the completion follows: {example.prompt!r}")
     return [*whole, tokenizer.eos_token_id], len(prompt)

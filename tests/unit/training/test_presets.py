@@ -10,7 +10,7 @@ KANANA_INSTRUCT = "kakaocorp/kanana-1.5-2.1b-instruct-2505"
 KANANA = "kakaocorp/kanana-1.5-2.1b-base"
 POLYGLOT = "EleutherAI/polyglot-ko-1.3b"
 TABLE = {  # system.md §1: base, rank, epochs
-    "v2": {task: (POLYGLOT, 128, 60) for task in ("output_message", "summary", "memory", "eyes_mouth_pose")},
+    "v2": dict.fromkeys(("output_message", "summary", "memory", "eyes_mouth_pose"), (POLYGLOT, 128, 60)),
     "v3": {
         "output_message": (KANANA, 64, 5),
         "summary": (KANANA, 64, 10),

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from tokenizers import processors
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from trl import SFTTrainer
 
@@ -59,6 +60,19 @@ def test_most_prompts_fit_the_served_limit(project: Path) -> None:
     found = tokenizer(project, Task.ANSWER)
     lengths = [len(found(check_data.prompt_of(row.input)[0])["input_ids"]) for row in data_files.dialogue("valid")]
     assert max(lengths) <= 40
+
+
+def test_a_beginning_that_the_tokenizer_adds_is_trained_too(project: Path) -> None:
+    """Hub tokenizers may put a BOS in front; serving does what the tokenizer does, so training must."""
+    found = tokenizer(project, Task.ANSWER)
+    start = found.bos_token
+    found.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{start} $A", special_tokens=[(start, found.bos_token_id)]
+    )
+    example = Example(prompts.answer_prompt("안녕"), prompts.completion(Task.ANSWER, "안녕!"))
+    ids, prompt = text_bases.encode(found, example)
+    assert ids[0] == found.bos_token_id
+    assert ids[:prompt] == found(example.prompt)["input_ids"]
 
 
 def test_a_prompt_whose_ids_change_is_refused(project: Path) -> None:
