@@ -26,7 +26,7 @@ class Answer(LanguageModel):
         settings: AnswerSettings = self.settings
         request = self.request(
             prompts.answer_prompt(turn_input),
-            min(settings.temperature + warmer, 2.0),
+            warmer=warmer,
             max_total_tokens=settings.max_total_tokens,
         )
         async with aclosing(self.engine.generate(request)) as chunks:

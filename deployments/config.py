@@ -130,20 +130,34 @@ class AppConfig(Settings):
         return self.gpu
 
 
-class AnswerSettings(Settings):
-    """user_config of Answer."""
+class SamplingSettings(Settings):
+    """What the `user_config` of every language model says about sampling."""
 
     temperature: float = Field(0.6, ge=0, le=2, description="Sampling temperature; 0 is greedy")
+    cpu_temperature: float | None = Field(
+        None,
+        ge=0,
+        le=2,
+        description="The same for the cpu profile, whose small models need a cooler one; null: as above",
+    )
+
+    def temperature_of(self, profile: str) -> float:
+        cooler = self.cpu_temperature if profile == "cpu" else None
+        return self.temperature if cooler is None else cooler
+
+
+class AnswerSettings(SamplingSettings):
+    """user_config of Answer."""
+
     max_total_tokens: int = Field(128, ge=2, description="Prompt and answer together, tokens")
     gather_ms: int = Field(
         30, ge=0, le=1000, description="Tokens after the first are gathered for this long and sent together"
     )
 
 
-class GenerationSettings(Settings):
+class GenerationSettings(SamplingSettings):
     """user_config of Summary, Memory and Pose; the defaults differ by deployment (system.md §1)."""
 
-    temperature: float = Field(0.6, ge=0, le=2, description="Sampling temperature; 0 is greedy")
     max_new_tokens: int = Field(64, ge=1, description="Output tokens at the most")
 
 

@@ -30,6 +30,7 @@ class LanguageModel:
 
     async def __init__(self, config: LanguageModelConfig, setting: str) -> None:  # type: ignore[misc]  # Serve awaits it
         self.config = config
+        self.profile = setting.partition(".")[0]
         self.share = gpu.assigned_share(config.num_gpus)
         self.settings: Any = self.settings_type()
         self._configured = False
@@ -61,7 +62,9 @@ class LanguageModel:
         self.settings = checked(self.settings_type, user_config, self.deployment, current)
         self._configured = True
 
-    def request(self, prompt: str, temperature: float, **limits: Any) -> GenerationRequest:
+    def request(self, prompt: str, *, warmer: float = 0.0, **limits: Any) -> GenerationRequest:
+        """A request for the task's adapter at the temperature in force, ``warmer`` added."""
+        temperature = min(self.settings.temperature_of(self.profile) + warmer, 2.0)
         return GenerationRequest(
             prompt=prompt, adapter=self.adapter, temperature=temperature, stop=self.task.stop_mark, **limits
         )

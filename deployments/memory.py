@@ -17,9 +17,7 @@ class Memory(LanguageModel):
     async def extract(self, turn_input: str) -> tuple[str, str] | None:
         """Key and value, or None when there is nothing to remember or no try had the exact format."""
         settings: MemorySettings = self.settings
-        request = self.request(
-            prompts.memory_prompt(turn_input), settings.temperature, max_tokens=settings.max_new_tokens
-        )
+        request = self.request(prompts.memory_prompt(turn_input), max_tokens=settings.max_new_tokens)
         for _ in range(settings.tries):
             output = (await collect(self.engine.generate(request))).strip()
             if not output:

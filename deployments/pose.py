@@ -20,7 +20,6 @@ class Pose(LanguageModel):
         settings: PoseSettings = self.settings
         request = self.request(
             prompts.pose_prompt(answer),
-            settings.temperature,
             max_tokens=settings.max_new_tokens,
             choices=Expression.CHOICES,
         )

@@ -17,8 +17,6 @@ class Summary(LanguageModel):
     async def summarise(self, turn_input: str, answer: str) -> str | None:
         """The summary of a turn, or None when the model wrote none."""
         settings: GenerationSettings = self.settings
-        request = self.request(
-            prompts.summary_prompt(turn_input, answer), settings.temperature, max_tokens=settings.max_new_tokens
-        )
+        request = self.request(prompts.summary_prompt(turn_input, answer), max_tokens=settings.max_new_tokens)
         # What a model writes comes back as a part of the next prompt, so it may hold no control text either.
         return prompts.neutralise(await collect(self.engine.generate(request))) or None

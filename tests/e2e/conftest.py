@@ -38,7 +38,7 @@ class System:
         app["args"]["data_dir"] = str(self.folder / "data")
         for deployment in app["deployments"]:
             if "temperature" in deployment.get("user_config", {}):
-                deployment["user_config"]["temperature"] = 0.0
+                deployment["user_config"] |= {"temperature": 0.0, "cpu_temperature": 0.0}
         return file
 
     def start(self) -> str:

@@ -148,6 +148,17 @@ async def test_an_unfit_answer_is_generated_again_and_the_calendar_warmer(make_w
     assert asked == pytest.approx([0.6, 0.7, 0.7, 0.7])
 
 
+async def test_the_small_models_of_the_cpu_profile_may_be_cooler(make_world):
+    world = await make_world()
+    answer = world.models.handles["Answer"].replica
+    answer.reconfigure({"temperature": 0.6, "cpu_temperature": 0.2})
+    await world.say("안녕")
+    assert [r.temperature for r in world.asked if r.prompt.endswith(prompts.ANSWER_START)] == [0.2]
+    answer.profile = "gpu"
+    await world.say("안녕", session_id="s2")
+    assert [r.temperature for r in world.asked if r.prompt.endswith(prompts.ANSWER_START)] == [0.2, 0.6]
+
+
 async def test_after_five_unfit_answers_she_leaves_it_on_read(make_world):
     world = await make_world(lambda r: "링크 http://x" if r.prompt.endswith(prompts.ANSWER_START) else echo(r))
     reply = await world.say("안녕")

@@ -1,6 +1,7 @@
 """What makes an answer fit to be sent: system.md §7."""
 
 import datetime as dt
+import itertools
 
 import pytest
 from hypothesis import given
@@ -107,7 +108,7 @@ def grown(text: str, now: dt.datetime) -> list[str]:
 )
 def test_what_may_be_sent_only_grows_and_starts_the_finished_answer(text):
     steps = grown(text, SATURDAY)
-    assert all(later.startswith(earlier) for earlier, later in zip(steps, steps[1:], strict=False))
+    assert all(later.startswith(earlier) for earlier, later in itertools.pairwise(steps))
     assert all(clean(text).startswith(step) for step in steps)
     assert any(steps), "something is sent before the end"
 
