@@ -179,7 +179,7 @@ class Deadlines(Settings):
     ethics: float = Field(5.0, gt=0, description="EthicsSBERT")
     memory_search: float = Field(5.0, gt=0, description="MemorySBERT")
     answer: float = Field(30.0, gt=0, description="Each generation of an answer")
-    memory: float = Field(10.0, gt=0, description="Memory, all tries together")
+    memory: float = Field(5.0, gt=0, description="Memory, all tries together")
     pose: float = Field(5.0, gt=0, description="Pose")
     summary: float = Field(5.0, gt=0, description="Summary")
 
