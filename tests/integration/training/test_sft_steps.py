@@ -54,7 +54,7 @@ def test_a_few_steps_make_an_adapter_that_loads(preset: Preset, tmp_path: Path) 
     model = PeftModel.from_pretrained(base, str(place)).eval()
     assert len(generate.outputs(model, tokenizer, ["안녕 (오로라 답변) 안녕! (요약 시작)"], Task.SUMMARY)) == 1
     assert (tmp_path / "run/config.json").exists()
-    assert any("loss" in record for record in run.records)
+    assert any("train_loss" in record for record in run.records)
 
 
 def test_only_the_completion_is_learnt(preset: Preset, tmp_path: Path) -> None:
