@@ -238,7 +238,9 @@ def show(ready: Ready, address: str, log: Path, seconds: float) -> None:
     console.print(
         f"  curl {address}/v1/chat -H 'content-type: application/json' -d '{body}'", soft_wrap=True, highlight=False
     )
-    console.print(f"Chat page: {address}/   API page: {address}/docs   log: {log}   stop: Ctrl-C", soft_wrap=True, highlight=False)
+    console.print(
+        f"Chat page: {address}/   API page: {address}/docs   log: {log}   stop: Ctrl-C", soft_wrap=True, highlight=False
+    )
 
 
 def main() -> int:
