@@ -116,35 +116,37 @@ class TurnScript:
 
     async def _recall(self) -> _Recalled:
         begun, recalled = self._begun, _Recalled()
-        if not begun.items and not begun.stale:
+        if not begun.ids and not begun.stale:
             return recalled
         with self._timed("memory_search"):
             try:
-                prompt, items, vectors = await self._embedded(recalled)
+                prompt, ids, vectors = await self._embedded(recalled)
             except ModelUnavailable as error:
                 self._go_on_without("memory_search", error)
                 return recalled
             found = memories.best(prompt, vectors, threshold=self._memory_threshold)
-        if found:
-            item, similarity = items[found[0]], found[1]
+            item = await self._store.memory(self._lease.user_id, ids[found[0]], self._today) if found else None
+        if found and item:  # it may have been forgotten meanwhile
             key = item.key_on(self._today) or item.key
             recalled.text = memories.item_text(key, item.value)
-            recalled.used = UsedMemory(id=item.id, key=key, value=item.value, similarity=round(similarity, 4))
+            recalled.used = UsedMemory(id=item.id, key=key, value=item.value, similarity=round(found[1], 4))
         return recalled
 
-    async def _embedded(self, recalled: _Recalled) -> tuple[Vectors, list[memories.MemoryItem], Vectors]:
+    async def _embedded(self, recalled: _Recalled) -> tuple[Vectors, list[str], Vectors]:
         """Vectors of the prompt and of the items. Items whose vectors another model made are embedded again, and kept."""
         texts = [texts_to_embed(item, self._today) for item in self._begun.stale]
         flat = [text for of_item in texts for text in of_item]
         embedded = await self._models.embed([self._prompt, *flat], self._deadlines.memory_search)
-        vectors, at, fresh = [*self._begun.vectors], 1, []
+        if not texts:
+            return embedded[0], self._begun.ids, self._begun.vectors
+        at, fresh = 1, []
         for item, of_item in zip(self._begun.stale, texts, strict=True):
             made = [*embedded[at : at + len(of_item)]]
             recalled.refreshed.append((item.id, made, self._embedder))
-            vectors.append(made[0])
-            fresh.append(item)
+            fresh.append(made[0])
             at += len(of_item)
-        return embedded[0], [*self._begun.items, *fresh], np.stack(vectors)
+        vectors = np.vstack([*([self._begun.vectors] if self._begun.ids else []), *fresh])
+        return embedded[0], self._begun.ids + [item.id for item in self._begun.stale], vectors
 
     async def _answer(self, turn_input: str, bare: str, hold: bool) -> str:
         """The first fit answer; after the last try she leaves the message on read. A calendar mistake is tried warmer.

@@ -14,18 +14,18 @@ from state.types import Vector
 
 @dataclass(frozen=True)
 class Loaded:
-    """Items of one user as they read on ``today``, searchable with ``embedder`` or else ``stale``."""
+    """Ids and vectors of one user's items as they read on ``today``; ``stale`` are those that ``embedder`` didn't embed."""
 
     version: str
     embedder: str
     today: dt.date
-    items: list[MemoryItem]
+    ids: list[str]
     vectors: Vector
     stale: list[MemoryItem]
 
     @property
     def size(self) -> int:
-        return len(self.items) + len(self.stale)
+        return len(self.ids) + len(self.stale)
 
 
 class MemoryCache:

@@ -6,14 +6,18 @@ does. Whoever writes an item brings its embeddings.
 
 import datetime as dt
 import uuid
+from collections.abc import Sequence
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from ohlora.memories import MemoryItem, item_text, parse
 from state.database import Database
 from state.errors import NotFound
-from state.turns import item_arguments, parse_items
 from state.types import MemoryWrite, Vectors
 from state.vectors import pack
+
+_ITEMS = TypeAdapter(list[MemoryItem])
 
 
 async def items(db: Database, user_id: str, today: dt.date) -> list[MemoryItem]:
@@ -25,7 +29,14 @@ async def all_items(db: Database, user_id: str) -> list[MemoryItem]:
     """Also those whose day has passed and that weren't removed yet."""
     key = db.keys(user_id).one("items")
     stored: list[Any] = await db.attempt(lambda: db.client.hvals(key))
-    return sorted(parse_items(stored), key=lambda item: item.told_at, reverse=True)
+    return sorted(_parsed(stored), key=lambda item: item.told_at, reverse=True)
+
+
+async def find(db: Database, user_id: str, memory_ids: Sequence[str], today: dt.date) -> list[MemoryItem]:
+    """Those of the items that are still there on ``today``, in the order asked for."""
+    key = db.keys(user_id).one("items")
+    stored: list[Any] = await db.attempt(lambda: db.client.hmget(key, list(memory_ids)))
+    return [item for item in _parsed([one for one in stored if one]) if item.key_on(today)]
 
 
 async def put(
@@ -76,3 +87,24 @@ async def delete(db: Database, user_id: str, memory_id: str) -> None:
     db.cache.drop(user_id)
     if status == b"missing":
         raise NotFound("memory", memory_id)
+
+
+def item_arguments(db: Database, memory: MemoryWrite, now: dt.datetime, today: dt.date) -> dict[str, Any]:
+    """What write_item in memory.lua reads."""
+    arguments = {
+        "id": memory.id,
+        "key": memory.key,
+        "value": memory.value,
+        "told_at": now.isoformat(),
+        "told": now.timestamp(),
+        "today": today.toordinal(),
+        "max_items": db.settings.max_memories,
+        "max_history": db.settings.max_history,
+    }
+    if memory.date is not None:
+        arguments |= {"date": memory.date.isoformat(), "day": memory.date.toordinal()}
+    return arguments
+
+
+def _parsed(stored: list[bytes]) -> list[MemoryItem]:
+    return _ITEMS.validate_json(b"[" + b",".join(stored) + b"]")

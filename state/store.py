@@ -82,6 +82,10 @@ class Store:
         """What is remembered on ``today``, newest first; an unknown user has none."""
         return await memories.items(self._db, user_id, today)
 
+    async def memory(self, user_id: str, memory_id: str, today: dt.date) -> MemoryItem | None:
+        """One item as it is now, or None when it is gone or its day is another."""
+        return next(iter(await memories.find(self._db, user_id, [memory_id], today)), None)
+
     async def put_memory(
         self,
         user_id: str,

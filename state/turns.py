@@ -13,15 +13,14 @@ import uuid
 from typing import Any
 
 import numpy as np
-from pydantic import TypeAdapter
 
 from ohlora.ethics import blocked_until
-from ohlora.memories import MemoryItem
 from state.cache import Loaded
 from state.database import Database
 from state.errors import IdempotencyInProgress, IdempotencyMismatch, LeaseLost, LedgerChanged, SessionBusy, StateError
 from state.ledger import SANCTIONS, parse_ledger, remember_user
-from state.types import Begun, Lease, MemoryWrite, Turn
+from state.memories import find, item_arguments
+from state.types import Begun, Lease, Turn
 from state.vectors import matrix, pack
 
 # A waiter asks again well before its place in the queue runs out; one that died holds up the others for this long.
@@ -29,7 +28,6 @@ _WAITER_S = 3.0
 _POLL_S = (0.01, 0.2)
 _DONE_BYTES = 2048
 _EMPTY = np.empty((0, 0), dtype=np.float32)
-_ITEMS = TypeAdapter(list[MemoryItem])
 _background: set[asyncio.Task[None]] = set()
 
 
@@ -50,7 +48,6 @@ async def begin(
     known = db.cache.get(user_id, embedder, today)
     arguments = {
         **_holder(lease),
-        "known_version": known.version if known else None,
         "retention_s": settings.retention_days * 86400,
         "lease_ms": int(settings.lease_s * 1000),
         "waiter_ms": int(_WAITER_S * 1000),
@@ -95,7 +92,7 @@ async def _begun(
     today: dt.date,
     embedder: str,
 ) -> Begun:
-    entries, (summary, last_at, count), version, *stored = found
+    entries, (summary, last_at, count), version = found
     ledger = parse_ledger(entries)
     lease.turn_number = int(count or 0) + 1
     lease.ledger_length = len(ledger)
@@ -103,18 +100,17 @@ async def _begun(
         await release(db, lease)
         return Begun(None, None, None, [], _EMPTY, [], ledger, lease.turn_number)
     idle = last_at is None or now.timestamp() - float(last_at) >= db.settings.idle_s
-    if stored:
-        loaded = _loaded(version, stored[0], stored[1], embedder, today)
+    version = (version or b"").decode()
+    loaded = known
+    if loaded is None or loaded.version != version:
+        loaded = await _load(db, lease.user_id, version, embedder, today)
         db.cache.put(lease.user_id, loaded)
-    else:
-        assert known is not None  # Redis leaves out only what was named to it
-        loaded = known
     lease.stale_values = {item.id: item.value for item in loaded.stale}
     return Begun(
         replay=None,
         lease=lease,
         summary=None if idle or summary is None else summary.decode(),
-        items=list(loaded.items),
+        ids=loaded.ids,
         vectors=loaded.vectors,
         stale=list(loaded.stale),
         ledger=ledger,
@@ -122,13 +118,23 @@ async def _begun(
     )
 
 
-def _loaded(
-    version: bytes | None, stored_items: list[bytes], stored_vectors: list[bytes], embedder: str, today: dt.date
-) -> Loaded:
-    current = [item for item in parse_items(stored_items) if item.key_on(today)]
-    ids = [name.decode() for name in stored_vectors[::2]]
-    usable, vectors, stale = matrix(current, dict(zip(ids, stored_vectors[1::2], strict=True)), embedder, today)
-    return Loaded((version or b"").decode(), embedder, today, usable, vectors, stale)
+async def _load(db: Database, user_id: str, version: str, embedder: str, today: dt.date) -> Loaded:
+    """Vectors and days, without the texts: a thousand items are searched before one is parsed.
+
+    Read after ``version``, so what is read may be newer than it and is then read again by the next turn, never older. Not a part
+    of the script: Lua would copy every vector twice.
+    """
+    keys = db.keys(user_id)
+
+    async def read() -> list[Any]:
+        pipe = db.client.pipeline(transaction=False)
+        pipe.hgetall(keys.one("vectors"))
+        pipe.zrange(keys.one("expiry"), 0, -1, withscores=True)
+        return await pipe.execute()
+
+    stored, days = await db.attempt(read) if version else ({}, [])
+    ids, vectors, stale = matrix(stored, {name: int(day) for name, day in days}, embedder, today)
+    return Loaded(version, embedder, today, ids, vectors, await find(db, user_id, stale, today) if stale else [])
 
 
 async def renew(db: Database, lease: Lease) -> None:
@@ -202,27 +208,6 @@ def _kept(db: Database, lease: Lease, turn: Turn) -> tuple[dict[str, Any], list[
         "refreshed": refreshed,
     }
     return kept, blobs
-
-
-def item_arguments(db: Database, memory: MemoryWrite, now: dt.datetime, today: dt.date) -> dict[str, Any]:
-    """What write_item in memory.lua reads."""
-    arguments = {
-        "id": memory.id,
-        "key": memory.key,
-        "value": memory.value,
-        "told_at": now.isoformat(),
-        "told": now.timestamp(),
-        "today": today.toordinal(),
-        "max_items": db.settings.max_memories,
-        "max_history": db.settings.max_history,
-    }
-    if memory.date is not None:
-        arguments |= {"date": memory.date.isoformat(), "day": memory.date.toordinal()}
-    return arguments
-
-
-def parse_items(stored: list[bytes]) -> list[MemoryItem]:
-    return _ITEMS.validate_json(b"[" + b",".join(stored) + b"]")
 
 
 def _holder(lease: Lease) -> dict[str, Any]:

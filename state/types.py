@@ -42,15 +42,14 @@ class Begun:
     """What a turn needs to know before any model runs.
 
     ``replay`` is the stored reply of a finished Idempotency-Key: there is no lease then, nor for a blocked user.
-    ``vectors`` has shape (n, d), row i for ``items[i]`` as it reads today. ``stale`` are items that another embedder
-    embedded: they can't be searched until ``Turn.refreshed`` brings their new vectors. Items may come from this process's
-    cache, with a ``used_at`` from when they were read; ``Store.memories`` has the exact one.
+    ``vectors`` has shape (n, d), row i for the item ``ids[i]`` as it reads today; ``Store.memory`` reads the one that is found.
+    ``stale`` are items that another embedder embedded: they can't be searched until ``Turn.refreshed`` brings their new vectors.
     """
 
     replay: dict[str, Any] | None
     lease: Lease | None
     summary: str | None
-    items: list[MemoryItem]
+    ids: list[str]
     vectors: Vector
     stale: list[MemoryItem]
     ledger: list[LedgerEntry]

@@ -7,13 +7,12 @@ told about tomorrow is for how it reads the day after (ohlora.memories.embedding
 
 import datetime as dt
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 from hashlib import blake2b
 
 import numpy as np
 
-from ohlora.memories import MemoryItem
 from state.types import Vector, Vectors
 
 _HEADER = struct.Struct("<8sII")
@@ -33,26 +32,28 @@ def pack(vectors: Vectors, embedder: str) -> bytes:
 
 
 def matrix(
-    items: Sequence[MemoryItem], stored: Mapping[str, bytes], embedder: str, today: dt.date
-) -> tuple[list[MemoryItem], Vector, list[MemoryItem]]:
-    """Items with a vector of ``embedder``, their vectors (n, d) for ``today``, and the items that need new vectors."""
-    digest = _digest(embedder)
-    usable: list[MemoryItem] = []
-    rows: list[bytes] = []
-    stale: list[MemoryItem] = []
+    stored: Mapping[bytes, bytes], days: Mapping[bytes, int], embedder: str, today: dt.date
+) -> tuple[list[str], Vector, list[str]]:
+    """Ids with a vector of ``embedder``, their vectors (n, d) for ``today``, and the ids that need new vectors.
+
+    ``stored`` is by item id; ``days`` has the day (as an ordinal) of the items about one. Items of another day than today and
+    tomorrow are left out.
+    """
+    digest, day_today = _digest(embedder), today.toordinal()
+    usable: list[str] = []
+    rows: list[memoryview] = []
+    stale: list[str] = []
     width = 0
-    for item in items:
-        blob = stored.get(item.id)
-        if blob is None or not blob.startswith(digest):
-            stale.append(item)
+    for name, blob in stored.items():
+        day = days.get(name)
+        if day is not None and not 0 <= day - day_today <= 1:
             continue
-        _, count, dimension = _HEADER.unpack_from(blob)
-        width = width or dimension
-        if dimension != width:
-            stale.append(item)
+        own, count, dimension = _HEADER.unpack_from(blob)
+        width = width or dimension if own == digest else width
+        if own != digest or dimension != width:
+            stale.append(name.decode())
             continue
-        row = 1 if count == 2 and item.key_on(today) != item.key else 0
-        start = _HEADER.size + 4 * dimension * row
-        usable.append(item)
-        rows.append(blob[start : start + 4 * dimension])
+        start = _HEADER.size + (4 * dimension if count == 2 and day == day_today else 0)
+        usable.append(name.decode())
+        rows.append(memoryview(blob)[start : start + 4 * dimension])
     return usable, np.frombuffer(b"".join(rows), dtype="<f4").reshape(len(usable), width), stale

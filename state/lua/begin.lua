@@ -54,9 +54,4 @@ redis.call('HSET', session, 'holder', a.token, 'lease_until', now + a.lease_ms)
 if redis.call('PTTL', session) < 0 then redis.call('EXPIRE', session, 86400) end
 mark_running(a.lease_ms)
 
-local found = {'ok', ledger_entries(), redis.call('HMGET', session, 'summary', 'last_at', 'count'), redis.call('GET', version)}
-if not (found[4] and found[4] == a.known_version) then
-  found[5] = redis.call('HVALS', items)
-  found[6] = redis.call('HGETALL', vectors)
-end
-return found
+return {'ok', ledger_entries(), redis.call('HMGET', session, 'summary', 'last_at', 'count'), redis.call('GET', version)}

@@ -58,7 +58,11 @@ async def test_the_last_acknowledged_turn_survives_sigkill(own_server: EmbeddedR
     with pytest.raises(LeaseLost):
         await store.commit(begun.lease, turn("lost", memory=remember("이름", "누구")))
     last = await begin(store)
-    assert (last.turn_number, last.summary, [item.value for item in last.items]) == (2, "요약", ["민아"])
+    assert (last.turn_number, last.summary, [item.value for item in await store.memories("mina", TODAY)]) == (
+        2,
+        "요약",
+        ["민아"],
+    )
     await store.commit(last.lease, turn("t2"))
     assert await turn_ids(store) == ["t1", "t2"]
     await store.close()

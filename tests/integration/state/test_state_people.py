@@ -95,7 +95,7 @@ async def test_erasure_leaves_nothing_that_a_scan_finds_and_nobody_else_is_touch
     again = await store.erase("mina", NOW)
     assert set(again["erased"].values()) == {0}
     fresh = await begin(store, "mina", "s1", idempotency_key="k0", body_digest="d")
-    assert (fresh.turn_number, fresh.items, fresh.ledger, fresh.summary) == (1, [], [], None)
+    assert (fresh.turn_number, fresh.ids, fresh.ledger, fresh.summary) == (1, [], [], None)
 
 
 async def test_erasure_keeps_an_active_block_until_it_ends(store: Store) -> None:

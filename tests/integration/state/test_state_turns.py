@@ -20,7 +20,7 @@ Open = Callable[..., Store]
 
 async def test_a_turn_is_read_back_as_it_was_kept(store: Store) -> None:
     begun = await begin(store)
-    assert (begun.turn_number, begun.summary, begun.items, begun.ledger, begun.replay) == (1, None, [], [], None)
+    assert (begun.turn_number, begun.summary, begun.ids, begun.ledger, begun.replay) == (1, None, [], [], None)
     kept = turn("t1", summary="요약", reply={"answer": '안녕 / "로라" \u200b😀', "n": [1, 0.5, None, [], {}]})
     await store.commit(begun.lease, kept)
     (row,) = await store.session_turns("mina", "s1")
@@ -226,7 +226,8 @@ async def test_the_same_commit_again_changes_nothing(store: Store) -> None:
     assert len(await store.ledger("mina")) == 1
     last = await begin(store)
     assert (last.summary, last.turn_number) == ("둘", 3)
-    assert [item.value for item in last.items] == ["민지"]
+    assert [item.value for item in await store.memories("mina", TODAY)] == ["민지"]
+    assert len(last.ids) == 1
 
 
 async def test_a_turn_id_under_a_new_lease_is_kept_once_and_gives_the_lease_back(open_store: Open) -> None:

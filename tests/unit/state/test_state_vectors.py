@@ -24,48 +24,55 @@ def embedded(text: str, size: int = 4) -> np.ndarray:
 
 
 def test_rows_are_the_written_vectors_in_the_order_of_items() -> None:
-    items = [item(str(i), f"열쇠 {i}") for i in range(5)]
     written = np.random.default_rng(0).random((5, 256), dtype=np.float32)
-    stored = {str(i): pack(written[i : i + 1], "m1") for i in reversed(range(5))}
-    usable, vectors, stale = matrix(items, stored, "m1", MONDAY)
-    assert usable == items
+    stored = {str(i).encode(): pack(written[i : i + 1], "m1") for i in reversed(range(5))}
+    ids, vectors, stale = matrix(stored, {}, "m1", MONDAY)
+    assert sorted(ids) == ["0", "1", "2", "3", "4"]
     assert stale == []
     assert vectors.dtype == np.float32
-    np.testing.assert_array_equal(vectors, written)
+    for name, vector in zip(ids, vectors, strict=True):
+        np.testing.assert_array_equal(vector, written[int(name)])
 
 
 def test_item_about_tomorrow_uses_the_vector_of_how_it_reads_today() -> None:
     told = item("a", "내일 일정")
     texts = embedding_texts(told.key, told.value, told.date, MONDAY)
-    stored = {"a": pack([embedded(text) for text in texts], "m1")}
+    stored = {b"a": pack([embedded(text) for text in texts], "m1")}
+    days = {b"a": TUESDAY.toordinal()}
     for day, text in ((MONDAY, item_text("내일 일정", "v")), (TUESDAY, item_text("오늘 일정", "v"))):
-        np.testing.assert_array_equal(matrix([told], stored, "m1", day)[1][0], embedded(text))
+        np.testing.assert_array_equal(matrix(stored, days, "m1", day)[1][0], embedded(text))
 
 
 def test_vectors_remade_on_the_day_itself_are_for_today() -> None:
     told = item("a", "내일 일정")
     assert texts_to_embed(told, MONDAY) == ["[내일 일정: v]", "[오늘 일정: v]"]
     assert texts_to_embed(told, TUESDAY) == ["[오늘 일정: v]"]
-    stored = {"a": pack([embedded(text) for text in texts_to_embed(told, TUESDAY)], "m1")}
-    np.testing.assert_array_equal(matrix([told], stored, "m1", TUESDAY)[1][0], embedded("[오늘 일정: v]"))
+    stored = {b"a": pack([embedded(text) for text in texts_to_embed(told, TUESDAY)], "m1")}
+    days = {b"a": TUESDAY.toordinal()}
+    np.testing.assert_array_equal(matrix(stored, days, "m1", TUESDAY)[1][0], embedded("[오늘 일정: v]"))
 
 
-def test_other_embedder_missing_vector_and_other_width_are_stale() -> None:
-    items = [item(name, f"열쇠 {name}") for name in "abcd"]
+def test_items_of_a_past_or_far_day_are_left_out() -> None:
+    stored = {name: pack([embedded("x")], "m1") for name in (b"past", b"far", b"other", b"now")}
+    day = MONDAY.toordinal()
+    ids, _, stale = matrix(stored, {b"past": day - 1, b"far": day + 2, b"now": day}, "m1", MONDAY)
+    assert (sorted(ids), stale) == (["now", "other"], [])
+
+
+def test_other_embedder_and_other_width_are_stale() -> None:
     stored = {
-        "a": pack([embedded("a")], "m1"),
-        "b": pack([embedded("b")], "m2"),
-        "d": pack([embedded("d", 8)], "m1"),
+        b"b": pack([embedded("b", 8)], "m2"),
+        b"a": pack([embedded("a")], "m1"),
+        b"d": pack([embedded("d", 8)], "m1"),
     }
-    usable, vectors, stale = matrix(items, stored, "m1", MONDAY)
-    assert [i.id for i in usable] == ["a"]
-    assert [i.id for i in stale] == ["b", "c", "d"]
+    ids, vectors, stale = matrix(stored, {}, "m1", MONDAY)
+    assert (ids, stale) == (["a"], ["b", "d"])
     assert vectors.shape == (1, 4)
 
 
 def test_no_items_is_an_empty_matrix() -> None:
-    usable, vectors, stale = matrix([], {}, "m1", MONDAY)
-    assert (usable, stale, len(vectors)) == ([], [], 0)
+    ids, vectors, stale = matrix({}, {}, "m1", MONDAY)
+    assert (ids, stale, len(vectors)) == ([], [], 0)
 
 
 @pytest.mark.parametrize("shape", [(4,), (0, 4), (3, 4), (1, 0), (1, 1, 4)])
