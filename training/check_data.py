@@ -123,17 +123,37 @@ def memory_errors(folder: Path) -> Iterator[str]:
             seen.add(row.prompt)
 
 
+def tutor_errors(folder: Path) -> Iterator[str]:
+    documents = data_files.documents(folder)
+    for split in ("train", "test"):
+        for number, question in enumerate(data_files.questions(split, folder), start=1):
+            for name in (question.document, *question.grades):
+                if name not in documents:
+                    yield f"tutor/questions_{split} row {number}: there is no document {name!r}"
+            if question.document in question.grades:
+                yield f"tutor/questions_{split} row {number}: the document is its own distractor"
+    for split in ("train", "valid"):
+        rows = data_files.read_jsonl(folder / "tutor" / f"{split}.jsonl", data_files.TutorRow)
+        for number, row in enumerate(rows, start=1):
+            if row.document is not None and row.document not in documents:
+                yield f"tutor/{split} row {number}: there is no document {row.document!r}"
+            if answers.clean(row.answer) != row.answer or any(m in row.answer for m in prompts.CONTROL_MARKS):
+                yield f"tutor/{split} row {number}: answer would be refused or cleaned: {row.answer!r}"
+
+
 def check(folder: Path = data_files.DATA) -> list[str]:
     """Every finding in ``folder``."""
     rows = {split: data_files.dialogue(split, folder) for split in ("train", "valid")}
     found = [error for split in rows for error in dialogue_errors(split, rows[split])]
     found += split_errors("dialogue/valid", *([row.input for row in rows[split]] for split in ("train", "valid")))
-    found += [*ethics_errors(folder), *memory_errors(folder)]
+    found += [*ethics_errors(folder), *memory_errors(folder), *tutor_errors(folder)]
     found += split_errors("ethics/test", *([r.prompt for r in data_files.ethics(s, folder)] for s in ("train", "test")))
     combos = {s: [r.prompt for r in data_files.combinations(s, folder)] for s in ("train", "test")}
     for name in ("key_prompts", "state_prompts"):
         combos["train"] += [p for prompts_ in data_files.key_prompts(name, folder).values() for p in prompts_]
     found += split_errors("memory/combinations_test", combos["train"], combos["test"])
+    asked = {split: [row.question for row in data_files.questions(split, folder)] for split in ("train", "test")}
+    found += split_errors("tutor/questions_test", asked["train"], asked["test"])
     return found
 
 

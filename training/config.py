@@ -62,7 +62,7 @@ class SftPreset(BaseModel):
     load_in_4bit: bool = Field(False, description="Quantise the frozen base to 4 bits (needs bitsandbytes and a GPU)")
     resize_embeddings: bool = Field(False, description="Grow an embedding that the tokenizer's ids reach past")
     max_length: int = Field(512, gt=0, description="Longest example in ids; a longer one is an error, not cut")
-    data: str = Field("dialogue", description="Folder of training/data that holds train.jsonl and valid.jsonl")
+    data: str = Field("dialogue", description="Folder of training/data that holds the dialogue rows")
     samples: int = Field(5, ge=0, description="Validation prompts answered after each epoch, for the log")
 
 
@@ -79,7 +79,9 @@ class EncoderPreset(BaseModel):
     dropout: float = Field(0.1, ge=0, lt=1, description="Dropout inside the encoder")
     piece_dropout: float = Field(0.1, ge=0, lt=1, description="Share of BPE merges left out in training")
     pretraining_epochs: int = Field(
-        0, ge=0, description="Passes over pairs of our own text before the task: 0 for none"
+        0,
+        ge=0,
+        description="Passes over our own text before the task, which teach that like wording is near: 0 for none",
     )
 
 
@@ -108,6 +110,11 @@ class SbertPreset(BaseModel):
         0, ge=0, description="Respelt copies of each prompt (typos, spacing, signs), new in every epoch"
     )
     drawn: int = Field(0, ge=0, description="Ethics: prompts drawn from frames, new in every epoch")
+    spliced: int = Field(
+        0,
+        ge=0,
+        description="Ethics, contrastive: prompts spliced from others and labelled by an n-gram teacher, in every epoch",
+    )
     chat: bool = Field(False, description="Ethics: dialogue prompts that were not refused stand beside the normal ones")
 
 

@@ -7,7 +7,7 @@ is a document with an empty prompt.
 import random
 from pathlib import Path
 
-from ohlora import ethics
+from ohlora import ethics, prompts
 from ohlora.prompts import Example, Task
 from training import data_files, substitute
 from training.augment import vary_example
@@ -18,14 +18,17 @@ _SHARES: dict[Task, dict[str, float]] = {  # drawn examples per written row
     Task.MEMORY: {"told": 1.2, "asked": 0.2, "exchanged": 0.6, "smalltalk": 0.1, "abusive": 0.1},
     Task.SUMMARY: {"exchanged": 0.3},
     Task.POSE: {},
+    Task.TUTOR: {},
 }
+_OTHER_SUMMARY = 0.4  # of the rows without context get the summary of another row, which says nothing about them
+_SELF_CONTAINED = 6  # letters from which a prompt is understood by itself: 왜? is about the turn before
 
 
 class Corpus:
     """Training examples by task. ``draw`` gives one epoch of a task: every written row once, and drawn ones beside them."""
 
     def __init__(self, folder: Path = data_files.DATA / "dialogue", *, varied: float = 0.5) -> None:
-        self.folder = folder
+        self.folder, self.data = folder, folder.parent
         self.rows = data_files.read_jsonl(folder / "train.jsonl", DialogueRow)
         self.smalltalk = data_files.smalltalk()
         self.combinations = data_files.combinations("train")
@@ -34,16 +37,20 @@ class Corpus:
         self.varied = varied
 
     def draw(self, task: Task, rng: random.Random) -> list[Example]:
+        if task is Task.TUTOR:
+            return [vary_example(example, rng, self.varied) for example in self._tutor(rng)]
         shares = _SHARES[task]
-        found = [row.example(task) for row in self.rows]
+        rows = self.rows if task is Task.POSE else [self._continued(row, rng) for row in self.rows]
+        found = [row.example(task) for row in rows]
         exchangeable = [row for row in self.rows if "[" in row.input or row.memory]
         for row in rng.choices(exchangeable, k=self._count(shares.get("exchanged", 0))):
             other = substitute.exchange(row, rng)
             if other is not row:
                 found.append(other.example(task))
-        found += [substitute.told(rng) for _ in range(self._count(shares.get("told", 0)))]
+        found += [substitute.told(rng, self._summary(rng)) for _ in range(self._count(shares.get("told", 0)))]
         found += [substitute.asked(rng, task) for _ in range(self._count(shares.get("asked", 0)))]
-        found += [substitute.refused(rng, self.abusive) for _ in range(self._count(shares.get("refused", 0)))]
+        for _ in range(self._count(shares.get("refused", 0))):
+            found.append(substitute.refused(rng, self.abusive, self._summary(rng)))
         nothing = rng.choices(self.smalltalk, k=self._count(shares.get("smalltalk", 0)))
         nothing += [prompt for prompt, _ in rng.choices(self.abusive, k=self._count(shares.get("abusive", 0)))]
         found += [substitute.untold(substitute.with_time(prompt, rng)) for prompt in nothing]
@@ -51,11 +58,30 @@ class Corpus:
         rng.shuffle(found)
         return found
 
+    def _continued(self, row: DialogueRow, rng: random.Random) -> DialogueRow:
+        """``row``, sometimes behind a turn about something else: the topic of a session changes at any time."""
+        prompt = row.input
+        alone = not prompt.startswith(("[", prompts.OHLORA_SUMMARY))
+        if not alone or sum(c.isalnum() for c in prompt) < _SELF_CONTAINED:
+            return row
+        return row.model_copy(update={"input": prompts.answer_input(prompt, summary=self._summary(rng))})
+
+    def _summary(self, rng: random.Random) -> str | None:
+        return rng.choice(self.rows).summary if rng.random() < _OTHER_SUMMARY else None
+
+    def _tutor(self, rng: random.Random) -> list[Example]:
+        found = data_files.tutor_examples("train", self.data)
+        return rng.sample(found, len(found))
+
     def written(self, task: Task, rng: random.Random) -> list[Example]:
         """One epoch of the rows as they are written."""
+        if task is Task.TUTOR:
+            return self._tutor(rng)
         return [row.example(task) for row in rng.sample(self.rows, len(self.rows))]
 
     def validation(self, task: Task) -> list[Example]:
+        if task is Task.TUTOR:
+            return data_files.tutor_examples("valid", self.data)
         return [row.example(task) for row in data_files.read_jsonl(self.folder / "valid.jsonl", DialogueRow)]
 
     def _count(self, share: float) -> int:
@@ -63,8 +89,7 @@ class Corpus:
 
     def plain(self) -> list[str]:
         """Sentences without a format, for language modelling."""
-        found = [row.prompt for row in self.ethics] + [c.prompt for c in self.combinations] + self.smalltalk
-        return found
+        return [row.prompt for row in self.ethics] + [c.prompt for c in self.combinations] + self.smalltalk
 
     def tokenizer_text(self, seed: int) -> list[str]:
         """Text from which a tokenizer learns its pieces."""

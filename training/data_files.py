@@ -7,7 +7,7 @@ import csv
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -49,6 +49,36 @@ class EthicsRow(BaseModel):
 
     prompt: str = Field(min_length=1, description="What a user wrote")
     category: str = Field(min_length=1, description="사랑 고백/만남, 정치, 패드립, 혐오/기타 or 일반")
+
+
+class Document(BaseModel):
+    """One text of the tutor's store."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str = Field(pattern=r"^[a-z0-9-]+$", description="Name of the document")
+    title: str = Field(min_length=1, description="The term it explains")
+    text: str = Field(min_length=1, description="용어 : 설명 | 핵심 아이디어: …")
+
+
+class Question(BaseModel):
+    """A question that one document answers, and what five others are worth for it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    document: str = Field(description="Id of the document that answers it")
+    question: str = Field(min_length=1, description="What a user asks")
+    grades: dict[str, Annotated[float, Field(ge=0, lt=1)]] = Field(description="Distractors: document id and its worth")
+
+
+class TutorRow(BaseModel):
+    """A question, the document that was found for it, and the answer."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    document: str | None = Field(description="Id of the document, or null where nothing fits")
+    question: str = Field(min_length=1, description="What a user asks")
+    answer: str = Field(min_length=1, description="Her answer")
 
 
 class Combination(BaseModel):
@@ -102,6 +132,27 @@ def dialogue(split: str, folder: Path = DATA) -> list[DialogueRow]:
 
 def ethics(split: str, folder: Path = DATA) -> list[EthicsRow]:
     return read_jsonl(folder / "ethics" / f"{split}.jsonl", EthicsRow)
+
+
+def documents(folder: Path = DATA) -> dict[str, Document]:
+    """The tutor's documents by id."""
+    return {row.id: row for row in read_jsonl(folder / "tutor" / "documents.jsonl", Document)}
+
+
+def questions(split: str, folder: Path = DATA) -> list[Question]:
+    return read_jsonl(folder / "tutor" / f"questions_{split}.jsonl", Question)
+
+
+def tutor_examples(split: str, folder: Path = DATA) -> list[Example]:
+    """Tutor rows in the format of serving."""
+    known = documents(folder)
+    return [
+        Example(
+            prompts.tutor_prompt(row.question, known[row.document].text if row.document else None),
+            prompts.completion(Task.TUTOR, row.answer),
+        )
+        for row in read_jsonl(folder / "tutor" / f"{split}.jsonl", TutorRow)
+    ]
 
 
 def combinations(split: str, folder: Path = DATA) -> list[Combination]:

@@ -23,14 +23,16 @@ from ohlora.pose import Pose
 from ohlora.prompts import Example, Task
 from training import bases, config, data_files, generate, measure, plots, sbert, text_bases, thresholds
 from training.config import ConfigError, Preset
+from training.corpus import Corpus
 from training.runs import Run
 
 REFERENCE = {
     "memory_sbert": {"mse": 0.0355, "mae": 0.1280, "correlation": 0.7449, "right_first": 0.50, "precision": 0.60},
     "ethics_sbert": {"mse": 0.0138, "mae": 0.0261, "correlation": 0.9568, "accuracy": 0.9632},
+    "rag_sbert": {"mse": 0.0274, "mae": 0.1192, "correlation": 0.868, "right_first_of_graded": 0.914},
 }
 FALSE_POSITIVES = 0.01
-PRECISION = 0.95
+PRECISION = 0.93
 Figures = dict[str, Any]
 
 
@@ -99,6 +101,24 @@ def memory_figures(preset: Preset, folder: Path) -> Figures:
     return figures
 
 
+def rag_figures(preset: Preset, folder: Path) -> Figures:
+    """Test figures, and the threshold chosen on validation: from 0.5 (system.md §8), where small talk finds nothing."""
+    model = SentenceTransformer(str(bases.place(preset, "rag_sbert")))
+    documents = data_files.documents()
+    names = list(documents)
+    texts = measure.embed(model, [document.text for document in documents.values()])
+    _, kept = sbert.rag_split(preset.sbert["rag"], preset.seed)
+    found = measure.embed(model, [row.question for row in kept]) @ texts.T
+    wanted = np.eye(len(names), dtype=np.float32)[[names.index(row.document) for row in kept]]
+    talk = measure.embed(model, data_files.smalltalk()) @ texts.T
+    threshold = thresholds.memory(found, wanted, talk, precision=PRECISION, least=0.5)
+    rows = data_files.questions("test")
+    figures, scores, graded = measure.rag(model, rows, documents)
+    best = (measure.embed(model, [row.question for row in rows]) @ texts.T).max(1)
+    plots.predicted(scores, graded, folder / "rag_predicted.png")
+    return figures | {"threshold": threshold, "answered": float(np.mean(best >= threshold))}
+
+
 def language_figures(preset: Preset, task: Task, run: Run) -> Figures:
     """Loss and perplexity of the completions, and what their form and content are worth."""
     part = preset.sft[task]
@@ -106,7 +126,7 @@ def language_figures(preset: Preset, task: Task, run: Run) -> Figures:
     tokenizer = AutoTokenizer.from_pretrained(base)
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     model = PeftModel.from_pretrained(model, str(bases.place(preset, "adapters", task.value))).eval()
-    rows = [row.example(task) for row in data_files.dialogue("valid")]
+    rows = Corpus().validation(task)
     figures: Figures = {"validation_loss": completion_loss(model, tokenizer, rows)}
     figures["perplexity"] = math.exp(figures["validation_loss"])
     written = generate.outputs(model, tokenizer, [row.prompt for row in rows], task)
@@ -121,7 +141,7 @@ def language_figures(preset: Preset, task: Task, run: Run) -> Figures:
         figures["exact"] = float(np.mean([text == _text(row, task) for row, text in zip(rows, written, strict=True)]))
     if task is Task.MEMORY:
         figures |= memory_scores([_text(row, task) for row in rows], written)
-    if task is Task.ANSWER:
+    if task in (Task.ANSWER, Task.TUTOR):
         now = clock.dt.datetime(2026, 1, 1, 12)
         figures["refused_by_rules"] = float(np.mean([answers.refusal(answers.clean(t), now) in _FORM for t in written]))
     return figures
@@ -174,8 +194,10 @@ def evaluate(preset: Preset) -> Figures:
         found["ethics_sbert"] = ethics_figures(preset, run.folder)
     if "memory" in preset.sbert and bases.place(preset, "memory_sbert").exists():
         found["memory_sbert"] = memory_figures(preset, run.folder)
+    if "rag" in preset.sbert and bases.place(preset, "rag_sbert").exists():
+        found["rag_sbert"] = rag_figures(preset, run.folder)
     for task in preset.sft:
-        if task is not Task.TUTOR and bases.place(preset, "adapters", task.value).exists():
+        if bases.place(preset, "adapters", task.value).exists():
             found[task.value] = language_figures(preset, task, run)
     run.figures(found)
     show(found, run)
@@ -200,10 +222,11 @@ def write_thresholds(preset: Preset, found: Figures) -> None:
         {
             "ethics": found["ethics_sbert"]["thresholds"],
             "memory": found["memory_sbert"]["threshold"],
+            "rag": found.get("rag_sbert", {}).get("threshold"),
             "reason": (
                 f"chosen on validation data: per category the lowest threshold (from 0.6) that at most "
                 f"{FALSE_POSITIVES / 4:.2%} of normal prompts reach, {FALSE_POSITIVES:.0%} for the four together; memory: the lowest "
-                f"(from 0.4) at which {PRECISION:.0%} of the hits are right and at most 2 % of small talk is one"
+                f"(from 0.4) at which {PRECISION:.0%} of the hits are right and at most 2 % of small talk is one; rag: the same from 0.5"
             ),
         },
     )

@@ -13,7 +13,7 @@ from sentence_transformers.sentence_transformer.evaluation import SentenceEvalua
 
 from ohlora import ethics
 from training import data_files, pairs
-from training.data_files import Combination, EthicsRow
+from training.data_files import Combination, Document, EthicsRow, Question
 
 Matrix = NDArray[np.float32]
 
@@ -96,6 +96,45 @@ class MemoryEvaluator(SentenceEvaluator):
         figures = retrieval(model, self.rows, self.smalltalk)
         figures["quality"] = figures["right_first"] - figures["mse"]
         return figures
+
+
+class RagEvaluator(SentenceEvaluator):
+    """Right document first among all, on questions kept from training."""
+
+    def __init__(self, rows: list[Question], documents: dict[str, Document]) -> None:
+        super().__init__()
+        self.primary_metric = "quality"
+        self.rows, self.documents = rows, documents
+
+    def __call__(
+        self, model: Any, output_path: str | None = None, epoch: float = -1, steps: int = -1
+    ) -> dict[str, float]:
+        figures, _, _ = rag(model, self.rows, self.documents)
+        figures["quality"] = figures["right_first"] - figures["mse"]
+        return figures
+
+
+def rag(
+    model: SentenceTransformer, rows: Sequence[Question], documents: dict[str, Document]
+) -> tuple[dict[str, float], Matrix, Matrix]:
+    """Figures of retrieval among all documents, and found and wanted cosines of the graded pairs.
+
+    ``right_first_of_graded`` is among a question's own document and its graded distractors.
+    """
+    names = list(documents)
+    found = embed(model, [row.question for row in rows]) @ embed(model, [d.text for d in documents.values()]).T
+    right = np.array([names.index(row.document) for row in rows])
+    graded = [{row.document: 1.0} | dict(row.grades) for row in rows]
+    pairs_found = [float(line[names.index(d)]) for line, of in zip(found, graded, strict=True) for d in of]
+    pairs_wanted = [score for of in graded for score in of.values()]
+    scores, wanted = np.array(pairs_found, dtype=np.float32), np.array(pairs_wanted, dtype=np.float32)
+    figures = regression(scores, wanted)
+    figures["right_first"] = float(np.mean(found.argmax(1) == right))
+    among = [[names.index(name) for name in of] for of in graded]  # the own document comes first
+    firsts = [int(line[columns].argmax()) == 0 for line, columns in zip(found, among, strict=True)]
+    figures["right_first_of_graded"] = float(np.mean(firsts))
+    figures["questions"] = len(rows)
+    return figures, scores, wanted
 
 
 def memory_matrices(model: SentenceTransformer, rows: Sequence[Combination]) -> tuple[Matrix, Matrix]:

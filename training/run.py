@@ -18,7 +18,7 @@ def run(preset: Preset, *, force: bool, fresh: bool = False) -> None:
         torch.set_num_threads(preset.threads)
     for name in preset.bases:
         text_bases.run_base(preset, name, force=force, fresh=fresh)
-    for kind in ("ethics", "memory"):
+    for kind in ("ethics", "memory", "rag"):
         if kind in preset.sbert:
             sbert.run_kind(preset, kind, force=force, fresh=fresh)
     for task in preset.sft:

@@ -1,4 +1,4 @@
-"""Trains an S-BERT: memory retrieval or ethics.
+"""Trains an S-BERT: memory retrieval, ethics, or document retrieval for the tutor (rag).
 
 If the model is already at its place, its inference test runs instead. Knows nothing about language models; the pairs and their
 scores come from ``training.pairs``.
@@ -6,7 +6,7 @@ scores come from ``training.pairs``.
 
 import random
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import torch
 import typer
@@ -20,13 +20,26 @@ from sentence_transformers.sentence_transformer import losses
 from transformers import set_seed
 
 from ohlora import ethics
-from training import bases, check_data, config, data_files, encoder, ethics_frames, measure, pairs, spelling
+from training import (
+    bases,
+    check_data,
+    config,
+    data_files,
+    encoder,
+    ethics_frames,
+    measure,
+    ngram_teacher,
+    pairs,
+    pretraining,
+    spelling,
+)
 from training.config import ConfigError, Preset, SbertPreset
-from training.data_files import Combination, EthicsRow
+from training.corpus import Corpus
+from training.data_files import Combination, EthicsRow, Question
 from training.runs import Run
 from training.sbert_losses import CategoryLoss, MatrixLoss
 
-Kind = Literal["memory", "ethics"]
+Kind = Literal["memory", "ethics", "rag"]
 
 
 def ethics_split(part: SbertPreset, seed: int) -> tuple[list[EthicsRow], list[EthicsRow]]:
@@ -57,6 +70,10 @@ def ethics_data(part: SbertPreset, rows: list[EthicsRow], seed: int) -> Dataset:
     written = [(row.prompt, row.category) for row in rows]
     chat = [(prompt, ethics.NORMAL) for prompt in unrefused_prompts()] if part.chat else []
     records: list[dict[str, Any]] = []
+    teacher = None
+    if part.spliced and part.loss == "contrastive":
+        drawn = ethics_frames.drawn(8000, random.Random(seed))
+        teacher = ngram_teacher.Teacher([*written * 3, *drawn, *chat], names, seed=seed)
     for epoch in range(part.epochs):
         rng = random.Random(f"{seed} {epoch}")
         found = written + chat + ethics_frames.drawn(part.drawn, rng)
@@ -65,7 +82,11 @@ def ethics_data(part: SbertPreset, rows: list[EthicsRow], seed: int) -> Dataset:
         rng.shuffle(found)
         found = [(p, c) for p, c in found if p.strip() and c in names]
         if part.loss == "contrastive":
-            records += [{"prompt": p, "label": names.index(c)} for p, c in found]
+            block = [{"prompt": p, "label": [float(n == c) for n in names]} for p, c in found]
+            if teacher:
+                new = ngram_teacher.spliced([p for p, _ in found], part.spliced, rng)
+                block += [{"prompt": p, "label": t.tolist()} for p, t in zip(new, teacher.teach(new), strict=True)]
+            records += rng.sample(block, len(block))
         else:
             records += [{"prompt": p, "name": n, "score": float(n == c)} for p, c in found for n in names]
     return Dataset.from_list(records)
@@ -111,6 +132,38 @@ def memory_data(part: SbertPreset, rows: list[Combination], seed: int) -> tuple[
     return Dataset.from_list(records), table
 
 
+def rag_split(part: SbertPreset, seed: int) -> tuple[list[Question], list[Question]]:
+    rows = data_files.questions("train")
+    random.Random(seed).shuffle(rows)
+    kept = round(len(rows) * part.validation)
+    return rows[kept:], rows[:kept]
+
+
+def rag_data(part: SbertPreset, rows: list[Question], seed: int) -> tuple[Dataset, torch.Tensor]:
+    """Questions with their documents over all epochs, and the wanted cosine of two documents by their indices.
+
+    Other losses than the contrastive one see each question with its own document (1) and its graded distractors.
+    """
+    texts = {name: document.text for name, document in data_files.documents().items()}
+    names = list(texts)
+    records: list[dict[str, Any]] = []
+    for epoch in range(part.epochs):
+        rng = random.Random(f"{seed} {epoch}")
+        for row in rng.sample(rows, len(rows)):
+            question = spelling.respell(row.question, rng) if part.augment and rng.random() < 0.3 else row.question
+            if part.loss == "contrastive":
+                label = [names.index(row.document)] * 2
+                records.append({"item": texts[row.document], "prompt": question, "label": label})
+            else:
+                graded = {row.document: 1.0} | dict(row.grades)
+                records += [{"item": texts[d], "prompt": question, "score": score} for d, score in graded.items()]
+    table = torch.eye(len(names))
+    for row in rows:
+        for other, grade in row.grades.items():
+            table[names.index(row.document), names.index(other)] = grade
+    return Dataset.from_list(records), table
+
+
 def _product(found: list[pairs.Pair], concepts: pairs.Concepts, part: SbertPreset, seed: int) -> Dataset:
     """The cartesian product of the reference: every item with every prompt of the first epoch."""
     once = found[: len(found) // part.epochs]
@@ -125,7 +178,7 @@ def _product(found: list[pairs.Pair], concepts: pairs.Concepts, part: SbertPrese
 
 def loss_for(kind: Kind, part: SbertPreset, model: SentenceTransformer, table: torch.Tensor) -> torch.nn.Module:
     if part.loss == "contrastive":
-        return MatrixLoss(model, table) if kind == "memory" else CategoryLoss(model, tuple(part.categories))
+        return CategoryLoss(model, tuple(part.categories)) if kind == "ethics" else MatrixLoss(model, table)
     return {"cosine": losses.CosineSimilarityLoss, "cosent": losses.CoSENTLoss, "angle": losses.AnglELoss}[part.loss](
         model
     )
@@ -141,12 +194,26 @@ def train(preset: Preset, kind: Kind, run: Run, place: Path, *, resume: bool = T
         data = ethics_data(part, rows, preset.seed)
         texts = data["prompt"]
         evaluator = measure.EthicsEvaluator(kept, part.categories)
+    elif kind == "rag":
+        questions, kept_questions = rag_split(part, preset.seed)
+        data, table = rag_data(part, questions, preset.seed)
+        texts = list(data["prompt"]) + list(data["item"])
+        evaluator = measure.RagEvaluator(kept_questions, data_files.documents())
     else:
         combos, kept_combos = memory_split(part, preset.seed)
         data, table = memory_data(part, combos, preset.seed)
         texts = list(data["prompt"]) + list(data["item"])
         evaluator = measure.MemoryEvaluator(kept_combos, held_smalltalk())
     model = start(part, list(texts))
+    if part.base == "nothing" and part.encoder.pretraining_epochs:
+        pretraining.pretrain(
+            model,
+            sorted({*texts, *Corpus().plain()}),
+            epochs=part.encoder.pretraining_epochs,
+            rate=part.rate,
+            seed=preset.seed,
+            folder=run.folder,
+        )
     steps = max(1, len(data) // (part.batch * part.epochs))
     trainer = SentenceTransformerTrainer(
         model=model,
@@ -207,6 +274,13 @@ def inference_test(kind: Kind, place: Path, run: Run) -> None:
         for prompt in ("안녕 로라야", "나랑 사귀자", "느금마", "이번 선거 누구 뽑아?", "짱깨들 다 꺼져"):
             run.note(f"{prompt}: {measure.category_scores(model, [prompt])[0]}")
         return
+    if kind == "rag":
+        texts = [document.text for document in data_files.documents().values()]
+        for question in ("과적합이 뭐야?", "어텐션이 왜 필요해?", "LoRA는 뭘 줄여주는 거야?"):
+            scores = model.similarity(model.encode([question]), model.encode(texts))[0]
+            best = int(scores.argmax())
+            run.note(f"{question}: {float(scores[best]):.2f} {texts[best]}")
+        return
     items = ["[이름: 도윤]", "[좋아하는 음식: 초밥]", "[내일 일정: 치과]", "[취미: 수영]"]
     for prompt in ("내 이름 기억해?", "내가 좋아하는 음식이 뭐였지?", "나 내일 뭐 하지?", "안녕"):
         scores = model.similarity(model.encode([prompt]), model.encode(items))[0]
@@ -214,7 +288,7 @@ def inference_test(kind: Kind, place: Path, run: Run) -> None:
 
 
 def main(
-    task: Annotated[str, typer.Option(help="Which S-BERT: memory or ethics")],
+    task: Annotated[str, typer.Option(help="Which S-BERT: memory, ethics or rag")],
     preset: Annotated[str, typer.Option(help="v2, v3, v4, tutor, tiny, or a YAML file")] = "v4",
     force: Annotated[bool, typer.Option(help="Train even if the model is already there")] = False,
     set_: Annotated[
@@ -228,9 +302,9 @@ def main(
     """
     try:
         chosen = config.load(preset, config.for_part("sbert", task, set_ or []))
-        if task not in ("memory", "ethics") or task not in chosen.sbert:
+        if task not in get_args(Kind) or task not in chosen.sbert:
             raise ConfigError(f"preset {preset} trains no S-BERT {task!r}; it has: {', '.join(chosen.sbert) or 'none'}")
-        run_kind(chosen, task, force=force, fresh=fresh)  # type: ignore[arg-type]
+        run_kind(chosen, task, force=force, fresh=fresh)
     except (ConfigError, ValueError) as error:
         typer.secho(f"error: {error}", fg="red", err=True)
         raise typer.Exit(2) from error

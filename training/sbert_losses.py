@@ -23,16 +23,16 @@ class CategoryLoss(nn.Module):
         self.model, self.names, self.temperature, self.share = model, list(names), temperature, share
 
     def forward(self, sentence_features: Iterable[dict[str, Tensor]], labels: Tensor) -> Tensor:
-        """``labels``: category index of each prompt, shape (n,)."""
+        """``labels``: wanted cosine of each prompt with each name, shape (n, names); rows add up to 1."""
         prompts = self.model(next(iter(sentence_features)))["sentence_embedding"]
         features = {
             k: v.to(prompts.device) for k, v in self.model.preprocess(self.names).items() if isinstance(v, Tensor)
         }
         names = self.model(features)["sentence_embedding"]
         cosines = functional.normalize(prompts, dim=1) @ functional.normalize(names, dim=1).T
-        wanted = functional.one_hot(labels.long(), len(self.names)).to(cosines.dtype)
-        squared = ((cosines - wanted) ** 2).mean(1).mean() * len(self.names) / 2
-        entropy = functional.cross_entropy(cosines / self.temperature, labels.long(), label_smoothing=0.02)
+        wanted = labels.to(cosines.dtype)
+        squared = ((cosines - wanted) ** 2).sum(1).mean() / 2
+        entropy = functional.cross_entropy(cosines / self.temperature, wanted, label_smoothing=0.02)
         return squared + self.share * entropy
 
     def get_config_dict(self) -> dict[str, Any]:

@@ -49,14 +49,18 @@ def draw_value(key: str, rng: random.Random, made_up: float = 0.25) -> str:
     return syllables(rng) if rng.random() < made_up else rng.choice(values()[key])
 
 
-def told(rng: random.Random) -> Example:
+def told(rng: random.Random, summary: str | None = None) -> Example:
     """A memory example: the prompt tells a value, the completion copies it."""
-    key = rng.choice(list(patterns()["tell"]))
-    value = draw_value(key, rng)
+    keys = list(patterns()["tell"])
+    # A name is what people tell first, and the value that is least like any other.
+    key = rng.choice([*keys, *["이름"] * (len(keys) // 8)])
+    value = draw_value(key, rng, 0.4 if key == "이름" else 0.25)
     prompt = with_time(_called(fill(rng.choice(patterns()["tell"][key]), value), rng), rng)
     if rng.random() < 0.15:
         key2 = rng.choice([k for k in values() if k != key])
-        prompt = f"{memories.item_text(key2, draw_value(key2, rng))} {prompt}"
+        prompt = prompts.answer_input(prompt, memory=memories.item_text(key2, draw_value(key2, rng)))
+    else:
+        prompt = prompts.answer_input(prompt, summary=summary)
     completion = prompts.completion(Task.MEMORY, memories.item_text(key, value))
     return Example(prompts.memory_prompt(prompt), completion)
 
@@ -76,13 +80,14 @@ def asked(rng: random.Random, task: Task) -> Example:
     return Example(prompts.memory_prompt(turn), prompts.completion(Task.MEMORY, ""))
 
 
-def refused(rng: random.Random, abusive: list[tuple[str, str]]) -> Example:
+def refused(rng: random.Random, abusive: list[tuple[str, str]], summary: str | None = None) -> Example:
     """An abusive prompt of the ethics training data with a written refusal of its category."""
     prompt, category = rng.choice(abusive)
     if rng.random() < 0.3:
         prompt = ethics_frames.draw(category, rng)
     answer = rng.choice(patterns()["refusal"][category])
-    return Example(prompts.answer_prompt(with_time(prompt, rng)), prompts.completion(Task.ANSWER, answer))
+    turn = prompts.answer_input(with_time(prompt, rng), summary=summary)
+    return Example(prompts.answer_prompt(turn), prompts.completion(Task.ANSWER, answer))
 
 
 def _called(prompt: str, rng: random.Random) -> str:
