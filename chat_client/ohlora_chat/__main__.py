@@ -1,0 +1,5 @@
+"""`python -m ohlora_chat`."""
+
+from ohlora_chat.cli import main
+
+main()
