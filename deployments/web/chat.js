@@ -2,7 +2,10 @@
 
 const ID = /^(?!\.{1,2}$)[A-Za-z0-9._:@-]{1,128}$/; // the server's rule, less what a browser takes for a folder above
 const TRIES = 5; // sends of one message without being asked
-const LONGEST_WAIT_S = 30; // a longer Retry-After is left to the person
+const LONGEST_WAIT_S = 120; // a longer Retry-After is left to the person
+const KEY = /^[\x21-\x7e]{1,512}$/; // what a header can carry
+const FIRST = "ohlora"; // who is there on every server
+const NAMES = new Map([[FIRST, "오로라"], ["tutor", "튜터"]]);
 const MAX_VALUE = 200; // longest value of a memory
 const POSES = {
   eyes: ["작게", "보통", "크게", "아주 크게"],
@@ -10,7 +13,7 @@ const POSES = {
   head: ["없음", "보통", "많이"],
 };
 const CATEGORIES = { love: "사랑 고백·만남 요구", politics: "정치 이야기", paedrip: "부모님에 대한 모욕", hate: "혐오·욕설" };
-const PARTS = { memory_search: "기억 떠올리기", memory: "기억하기", pose: "표정", summary: "대화 요약" };
+const PARTS = { memory_search: "기억 떠올리기", documents: "자료 찾기", memory: "기억하기", pose: "표정", summary: "대화 요약" };
 const KINDS = { memories: "기억", sessions: "대화", turns: "주고받은 말", ledger_entries: "경고·차단 기록", idempotent_replies: "임시로 둔 답" };
 
 const $ = (id) => document.getElementById(id);
@@ -23,7 +26,7 @@ function make(tag, props = {}, ...children) {
   return element;
 }
 
-// ---------------------------------------------------------------- what is kept in this browser: ids, nothing said
+// ---------------------------------------------------------------- what is kept in this browser: ids and, for the tab, a key; nothing said
 
 function stored(area, key, value) {
   try {
@@ -51,6 +54,8 @@ function timezone() {
 const state = {
   user: "",
   session: "",
+  persona: FIRST,
+  personas: null, // ids of those that the server has, once it has told
   view: 0, // grows when another person or conversation is shown; what belongs to an older one is dropped
   running: null, // the AbortController of the turn that is being answered
   blocked: false,
@@ -68,18 +73,83 @@ class Failure extends Error {
 const LOST = "서버에 닿지 않아요. 연결을 확인하고 다시 보내 주세요.";
 const said = (error) => (error instanceof Failure ? error.message : LOST);
 
+/** Seconds of a Retry-After, which is a number of them or, from some proxies, a date. */
+function secondsToWait(text) {
+  const seconds = /^\d/.test(text ?? "") ? Number.parseFloat(text) : (Date.parse(text) - Date.now()) / 1000;
+  return Number.isFinite(seconds) ? Math.max(seconds, 0) : null;
+}
+
+const bearer = (key) => (key ? { Authorization: `Bearer ${key}` } : {});
+
 async function call(method, path, { body, headers = {}, signal } = {}) {
-  const sent = { "Accept-Language": "ko", ...headers };
-  const key = perTab("key");
-  if (key) sent.Authorization = `Bearer ${key}`;
-  if (body !== undefined) sent["Content-Type"] = "application/json";
-  const response = await fetch(path, {
-    method, signal, headers: sent, body: body === undefined ? undefined : JSON.stringify(body), cache: "no-store",
+  for (;;) {
+    const { value: key, round } = access;
+    const sent = { "Accept-Language": "ko", ...bearer(key), ...headers };
+    if (body !== undefined) sent["Content-Type"] = "application/json";
+    const response = await fetch(path, {
+      method, signal, headers: sent, body: body === undefined ? undefined : JSON.stringify(body), cache: "no-store",
+    });
+    if (response.ok) return response;
+    if (response.status === 401 && (await anotherKey(key, round))) continue;
+    const found = await response.json().catch(() => ({}));
+    throw new Failure(response.status, found.error || {}, secondsToWait(response.headers.get("Retry-After")));
+  }
+}
+
+// The key lasts as long as the tab, and is only ever sent as a header.
+const access = { value: KEY.test(perTab("key") ?? "") ? perTab("key") : null, round: 0, asking: null };
+
+function keepKey(key) {
+  access.value = key;
+  perTab("key", key);
+  showKey();
+  void loadPersonas();
+}
+
+/** Why this can't be a key, or "". */
+function keyProblem(key) {
+  if (!key) return "키를 넣어 주세요.";
+  return KEY.test(key) ? "" : "키에는 영문, 숫자, 기호만 쓸 수 있어요.";
+}
+
+/** After a refusal of the key `used`: whether there is another to try. All that were refused wait for one dialog. */
+async function anotherKey(used, round) {
+  if (access.value !== used) return true;
+  if (access.round !== round) return false; // the person has declined while this was on its way
+  access.asking ??= askKey(used).finally(() => {
+    access.asking = null;
+    access.round += 1;
   });
-  if (response.ok) return response;
-  const found = await response.json().catch(() => ({}));
-  const after = Number.parseFloat(response.headers.get("Retry-After") ?? "");
-  throw new Failure(response.status, found.error || {}, Number.isFinite(after) ? after : null);
+  return access.asking;
+}
+
+function askKey(used) {
+  const dialog = $("ask-key");
+  const input = $("ask-key-value");
+  const why = used ? "서버가 이 키를 받아 주지 않아요. 확인하고 다시 넣어 주세요." : "이 서버는 키가 있어야 쓸 수 있어요.";
+  $("ask-key-text").textContent = `${why}\n키는 이 탭을 닫으면 지워져요.`;
+  const complain = (problem) => {
+    $("ask-key-error").textContent = problem;
+    input.setAttribute("aria-invalid", String(problem !== ""));
+  };
+  complain("");
+  return new Promise((resolve) => {
+    $("ask-key-form").onsubmit = (event) => {
+      event.preventDefault();
+      const key = input.value.trim();
+      complain(keyProblem(key));
+      if (keyProblem(key)) return void input.focus();
+      keepKey(key);
+      dialog.close("key");
+    };
+    $("ask-key-no").onclick = () => dialog.close("no");
+    dialog.onclose = () => {
+      input.value = "";
+      resolve(dialog.returnValue === "key");
+    };
+    dialog.returnValue = "no";
+    dialog.showModal();
+  });
 }
 
 const path = (...parts) => ["v1", "users", state.user, ...parts].map(encodeURIComponent).join("/");
@@ -167,6 +237,7 @@ function keepingEnd(change) {
 class TurnView {
   constructor(text) {
     this.text = text;
+    this.name = nameOf(state.persona);
     this.hers = null;
     this.after = make("div", { className: "turn" });
     this.item = make(
@@ -185,14 +256,14 @@ class TurnView {
     this.clear();
     const dots = make("span", { className: "dots" }, make("i"), make("i"), make("i"));
     dots.setAttribute("aria-hidden", "true");
-    this.after.append(make("div", { className: "bubble hers" }, make("span", { className: "sr-only" }, "오로라가 생각하고 있어요"), dots));
+    this.after.append(make("div", { className: "bubble hers" }, make("span", { className: "sr-only" }, `${this.name}: 생각하고 있어요`), dots));
   }
 
   write(text) {
     if (!this.hers) {
       this.clear();
       this.hers = make("span");
-      this.bubble = make("div", { className: "bubble hers writing" }, make("span", { className: "sr-only" }, "오로라: "), this.hers);
+      this.bubble = make("div", { className: "bubble hers writing" }, make("span", { className: "sr-only" }, `${this.name}: `), this.hers);
       this.after.append(this.bubble);
     }
     this.hers.append(text);
@@ -210,6 +281,7 @@ class TurnView {
     const missing = (reply.degraded || []).map((part) => PARTS[part] || part);
     if (missing.length) chips.append(chip("이번에는 못 했어요", missing.join(", "), "chip part"));
     if (chips.childElementCount) this.after.append(chips);
+    if (reply.sources?.length) this.after.append(sourceList(reply.sources));
     if (reply.system_message) this.after.append(notice(reply.system_message, "notice warn"));
   }
 
@@ -224,6 +296,19 @@ class TurnView {
 }
 
 const chip = (name, text, className = "chip") => make("span", { className }, make("b", {}, name), text);
+
+/** What an answer was made from, folded. */
+function sourceList(sources) {
+  const item = ({ title, text, similarity }) =>
+    make(
+      "li", {},
+      make("p", { className: "title" }, make("b", {}, title), make("span", {}, `비슷한 정도 ${percent(similarity)}`)),
+      make("p", { className: "text" }, text),
+    );
+  return make("details", { className: "sources" }, make("summary", {}, `자료 (${sources.length})`), make("ol", {}, ...sources.map(item)));
+}
+
+const percent = (share) => new Intl.NumberFormat("ko-KR", { style: "percent" }).format(share);
 
 function notice(text, className = "notice", ...buttons) {
   return make("div", { className }, make("p", {}, text), ...buttons);
@@ -240,7 +325,7 @@ function showWelcome() {
 // ---------------------------------------------------------------- sending
 
 function startTurn(text) {
-  const body = { user_id: state.user, session_id: state.session, message: text, stream: true };
+  const body = { user_id: state.user, session_id: state.session, persona: state.persona, message: text, stream: true };
   const zone = timezone();
   if (zone) body.timezone = zone;
   // One key for all sends of this message: the server answers it once, however often it arrives.
@@ -279,15 +364,25 @@ async function sendUntilTaken(turn, signal) {
       const again = error instanceof Failure && !error.inStream && [409, 429, 503].includes(error.status);
       const wait = again ? (error.retryAfter ?? Math.min(attempt, 4)) : 0;
       if (!again || attempt >= TRIES || wait > LONGEST_WAIT_S) throw error;
-      const seconds = Math.max(wait, 1);
-      const text = `지금은 바로 답할 수 없어서 ${seconds}초 뒤에 다시 보낼게요. (${attempt}/${TRIES - 1})`;
-      keepingEnd(() => {
-        turn.shown.clear();
-        turn.shown.after.append(notice(text, "notice quiet"));
-      });
-      if (attempt === 1) announce(text);
-      await pause(seconds, signal);
+      await countDown(turn, Math.max(Math.ceil(wait), 1), attempt, signal);
     }
+  }
+}
+
+/** Waits in sight of the person; said aloud once, not every second. */
+async function countDown(turn, seconds, attempt, signal) {
+  const text = (left) => `지금은 바로 답할 수 없어서 ${left}초 뒤에 다시 보낼게요. (${attempt}/${TRIES - 1})`;
+  const box = notice(text(seconds), "notice quiet");
+  keepingEnd(() => {
+    turn.shown.clear();
+    turn.shown.after.append(box);
+  });
+  busyFace(null);
+  if (attempt === 1) announce(text(seconds));
+  const end = performance.now() + seconds * 1000; // seconds of a tab in the background are long ones
+  for (let left = end - performance.now(); left > 0; left = end - performance.now()) {
+    box.firstChild.textContent = text(Math.ceil(left / 1000));
+    await pause(Math.min(left / 1000, 1), signal);
   }
 }
 
@@ -307,7 +402,9 @@ async function sendOnce(turn, signal) {
     } else if (name === "done") {
       keepingEnd(() => turn.shown.finish(data));
       showPose(data.pose);
-      announce(`오로라: ${data.answer}${data.system_message ? ` ${data.system_message}` : ""}`);
+      const sources = data.sources?.length ? `자료 ${data.sources.length}개가 있어요.` : null;
+      const told = [`${turn.shown.name}: ${data.answer}`, data.system_message, sources];
+      announce(told.filter(Boolean).join(" "));
       if (data.memory && (data.memory.saved || data.memory.used)) void loadMemories();
       return;
     }
@@ -333,7 +430,7 @@ function failed(turn, error) {
   if (error.code === "idempotency_mismatch") turn.key = randomId();
   const wrong = [400, 404, 413, 422].includes(error.status) && error.code !== "idempotency_mismatch";
   turn.shown.end(notice(text, "notice", wrong ? edit : retry));
-  if (error.status === 401 || error.code === "not_permitted") {
+  if (error.code === "not_permitted") {
     showPanel(true);
     document.querySelector(".key").open = true;
   }
@@ -553,20 +650,24 @@ function confirmed(title, text, yes) {
   });
 }
 
+/** Where the id of a person's conversation is kept; each persona has its own. No id has a slash. */
+const sessionKey = (user) => (state.persona === FIRST ? `session.${user}` : `session.${user}/${state.persona}`);
+
 /** Shows a conversation of a person; without a session that of this browser, or a new one. */
 function open(user, session) {
   stop();
   state.running = null;
   state.view += 1;
   state.user = user;
-  const known = session || local(`session.${user}`);
+  const known = session || local(sessionKey(user));
   state.session = known && ID.test(known) ? known : randomId();
   local("user", user);
-  local(`session.${user}`, state.session);
+  local(sessionKey(user), state.session);
   $("user").value = user;
   $("log").replaceChildren();
   $("memories").replaceChildren();
   $("data-note").textContent = "";
+  showPersona();
   showWelcome();
   showPose(null);
   busyFace(null);
@@ -644,6 +745,77 @@ async function eraseAll() {
   }
 }
 
+// ---------------------------------------------------------------- who is talked to
+
+const nameOf = (persona) => NAMES.get(persona) ?? persona;
+
+function showPersona() {
+  const name = nameOf(state.persona);
+  const offered = state.personas ?? [FIRST];
+  $("persona").replaceChildren(...offered.map((id) => make("option", { value: id }, nameOf(id))));
+  $("persona").value = state.persona;
+  $("persona-choice").hidden = offered.length < 2;
+  for (const spot of document.querySelectorAll("[data-name]")) spot.textContent = name;
+  for (const greeting of document.querySelectorAll("[data-greeting]")) greeting.hidden = greeting.dataset.greeting !== state.persona;
+  $("message").placeholder = `${name}에게 말 걸기`;
+}
+
+/** Who can be talked to. Where the server doesn't say, only the first. */
+async function loadPersonas() {
+  try {
+    const { data } = await (await call("GET", "v1/models")).json();
+    const ids = data.map(({ id }) => id).filter((id) => ID.test(id));
+    if (ids.length) state.personas = ids;
+  } catch {
+    // An earlier list stays; without one there is only the first.
+  }
+  const offered = state.personas ?? [FIRST];
+  const wanted = local("persona");
+  const begun = state.running || $("log").childElementCount;
+  const stays = offered.includes(state.persona) && (begun || !offered.includes(wanted));
+  const next = stays ? state.persona : offered.includes(wanted) ? wanted : offered[0];
+  if (next === state.persona) return showPersona();
+  state.persona = next;
+  open(state.user);
+}
+
+function changePersona() {
+  state.persona = $("persona").value;
+  local("persona", state.persona);
+  open(state.user);
+  announce(`이제 ${nameOf(state.persona)}와 이야기해요.`);
+}
+
+// ---------------------------------------------------------------- the key, as the settings show it
+
+function showKey() {
+  $("forget-key").hidden = access.value === null;
+  $("key-help").textContent = access.value
+    ? "이 탭에서 키를 쓰고 있어요. 이 탭을 닫으면 지워져요."
+    : "서버가 키를 요구할 때만 넣으세요. 이 탭을 닫으면 지워져요.";
+}
+
+function changeKey(event) {
+  event.preventDefault();
+  const key = $("key").value.trim();
+  const problem = keyProblem(key);
+  $("key").setAttribute("aria-invalid", String(problem !== ""));
+  $("key-error").textContent = problem;
+  if (problem) return void $("key").focus();
+  $("key").value = "";
+  keepKey(key);
+  open(state.user);
+}
+
+function forgetKey() {
+  access.value = null;
+  perTab("key", null);
+  showKey();
+  $("key-error").textContent = "";
+  announce("키를 지웠어요.");
+  $("key").focus();
+}
+
 // ---------------------------------------------------------------- the panel: beside the chat, over it where it is narrow
 
 function showPanel(shown) {
@@ -669,17 +841,18 @@ function togglePanel() {
 
 // ---------------------------------------------------------------- readiness
 
-async function watchHealth() {
+async function watchHealth(waited = false) {
   let [kind, text, again] = ["ready", "이야기할 수 있어요", 0];
   try {
-    const response = await fetch("readyz", { cache: "no-store" });
+    const response = await fetch("readyz", { headers: bearer(access.value), cache: "no-store" });
     if (!response.ok) [kind, text, again] = ["waiting", "준비하고 있어요", 5];
   } catch {
     [kind, text, again] = ["down", "서버에 닿지 않아요", 10];
   }
   $("health").className = `health ${kind}`;
   if ($("health-text").textContent !== text) $("health-text").textContent = text;
-  if (again) setTimeout(watchHealth, again * 1000);
+  if (again) setTimeout(() => void watchHealth(true), again * 1000);
+  else if (waited && !state.personas) void loadPersonas();
 }
 
 // ---------------------------------------------------------------- wiring
@@ -696,7 +869,7 @@ $("message").onkeydown = (event) => {
   submit();
 };
 document.addEventListener("keydown", (event) => {
-  if (event.key !== "Escape" || event.isComposing || $("confirm").open) return;
+  if (event.key !== "Escape" || event.isComposing || document.querySelector("dialog[open]")) return;
   if (!$("scrim").hidden) closePanel();
   else stop();
 });
@@ -714,21 +887,21 @@ $("close-panel").onclick = closePanel;
 $("scrim").onclick = closePanel;
 $("reload-memories").onclick = () => void loadMemories();
 $("user-form").onsubmit = changeUser;
-$("key-form").onsubmit = (event) => {
-  event.preventDefault();
-  perTab("key", $("key").value.trim() || null);
-  $("key-help").textContent = $("key").value.trim() ? "이 탭에서 이 키를 써요." : "키 없이 써요.";
-  $("key").value = "";
-  open(state.user);
-};
+$("key-form").onsubmit = changeKey;
+$("forget-key").onclick = forgetKey;
+$("persona").onchange = changePersona;
 $("export").onclick = () => void exportAll();
 $("erase").onclick = () => void eraseAll();
 narrow.onchange = () => showPanel(!$("panel").hidden && !narrow.matches);
 
 {
   const known = local("user");
+  const persona = local("persona");
+  if (persona && ID.test(persona)) state.persona = persona;
+  showKey();
   showPanel(!narrow.matches);
   open(known && ID.test(known) ? known : `guest-${randomId()}`);
+  void loadPersonas();
   void watchHealth();
   if (matchMedia("(hover: hover)").matches) $("message").focus();
 }

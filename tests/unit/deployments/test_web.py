@@ -1,6 +1,8 @@
 """The chat page: what is served, and that it needs and may reach nothing but its own server."""
 
 import re
+import shutil
+import subprocess
 import tomllib
 from collections.abc import AsyncIterator
 from html.parser import HTMLParser
@@ -54,10 +56,16 @@ class Page(HTMLParser):
         self.inline: list[str] = []
         self.ids: list[str] = []
         self.named: list[str] = []
+        self.keys: dict[str, str | None] = {}
+        self.greetings: set[str | None] = set()
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = dict(attrs)
+        if "key" in (given.get("id") or "") and tag == "input":
+            self.keys[given["id"] or ""] = given.get("type")
+        if "data-greeting" in given:
+            self.greetings.add(given["data-greeting"])
         for name, value in attrs:
             if name in ("src", "href") and value and not value.startswith("#"):
                 self.files.append(value)
@@ -126,6 +134,34 @@ def test_the_policy_would_stop_nothing_of_the_page():
 def test_text_is_never_set_as_markup():
     script = (WEB / "chat.js").read_text()
     assert not re.findall(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|DOMParser", script)
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="no node to read the script")
+def test_the_script_can_be_read():
+    script = (WEB / "chat.js").read_bytes()
+    read = subprocess.run(["node", "--check", "--input-type=module"], input=script, capture_output=True, timeout=60)
+    assert read.returncode == 0, read.stderr.decode()
+
+
+def test_a_key_is_typed_unseen_and_kept_for_the_tab_only():
+    assert PAGE.keys == {"key": "password", "ask-key-value": "password"}
+    script = (WEB / "chat.js").read_text()
+    assert not re.findall(r"console\.|document\.cookie|history\.\w+State|location\b", script)
+    assert 'perTab("key", ' in script
+    assert 'local("key"' not in script
+
+
+def test_whatever_is_asked_of_the_server_carries_the_key():
+    calls = re.findall(r"\bfetch\(.*?\);", (WEB / "chat.js").read_text(), re.DOTALL)
+    assert len(calls) == 2
+    assert all("headers: sent" in call or "headers: bearer(access.value)" in call for call in calls)
+
+
+def test_each_persona_has_a_name_and_a_greeting():
+    script = (WEB / "chat.js").read_text()
+    assert PAGE.greetings == {"ohlora", "tutor"}
+    assert 'const NAMES = new Map([[FIRST, "오로라"], ["tutor", "튜터"]]);' in script
+    assert 'const FIRST = "ohlora";' in script
 
 
 def test_ids_are_unique_and_what_refers_to_them_is_right():
