@@ -12,11 +12,14 @@ EXTRA ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --no-deps --require-hashes --progress-bar on
 
-.PHONY: serve test lint typecheck unit integration e2e bench check deploy help clean
+.PHONY: serve chat test lint typecheck unit integration e2e bench check deploy help clean
 .DEFAULT_GOAL := help
 
 serve: $(VENV)/.installed-$(EXTRA) ## set up, then run serve_config.yaml (CONFIG=… for another file)
 	@exec $(BIN)/python -m deployments.launch $(CONFIG)
+
+chat: $(VENV)/.installed-$(EXTRA) ## talk with her in this terminal (ARGS='--persona tutor')
+	@PYTHONPATH=chat_client exec $(BIN)/python -m ohlora_chat $(ARGS)
 
 test: $(VENV)/.installed-dev lint typecheck unit integration e2e ## set up, then lint, check types and run every test
 

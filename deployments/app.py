@@ -16,6 +16,7 @@ from deployments.ingress import Ingress
 from deployments.memory import Memory
 from deployments.memory_sbert import MemorySBERT
 from deployments.pose import Pose
+from deployments.rag_sbert import RagSBERT
 from deployments.summary import Summary
 
 # By the names of the sections in the config.
@@ -26,6 +27,7 @@ DEPLOYMENTS: dict[str, Any] = {
     "pose": Pose,
     "memory_sbert": MemorySBERT,
     "ethics_sbert": EthicsSBERT,
+    "rag_sbert": RagSBERT,
 }
 # Bookkeeping only: the models share all cores, and a machine of two must be able to place every replica.
 NUM_CPUS = 0.1

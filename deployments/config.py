@@ -59,6 +59,9 @@ class LanguageModelConfig(GpuModel):
     dtype: Literal["float32", "bfloat16", "float16"] = Field("bfloat16", description="Type of weights while serving")
     max_model_len: int = Field(256, ge=16, description="Longest prompt and output together, tokens")
     max_num_seqs: int = Field(16, ge=1, description="Requests generated together at the most")
+    max_adapters: int = Field(
+        1, ge=1, le=64, description="Adapters held at once; Answer needs one for each persona, and one to swap"
+    )
     max_lora_rank: Literal[1, 8, 16, 32, 64, 128, 256, 320, 512] = Field(
         64, description="Highest adapter rank (vLLM's steps)"
     )
@@ -79,6 +82,14 @@ class EncoderConfig(GpuModel):
     _ref = field_validator("model", mode="before")(_ref)
 
 
+class RagConfig(EncoderConfig):
+    """The encoder of the tutor's documents, and the store of them that it made."""
+
+    documents: str = Field(
+        min_length=1, description="Folder of a document store, made by `python -m deployments.documents`"
+    )
+
+
 class ModelsConfig(Settings):
     """The models of one profile, by deployment."""
 
@@ -88,9 +99,13 @@ class ModelsConfig(Settings):
     pose: LanguageModelConfig = Field(description="Pose deployment")
     memory_sbert: EncoderConfig = Field(description="MemorySBERT deployment (retrieval)")
     ethics_sbert: EncoderConfig = Field(description="EthicsSBERT deployment")
+    rag_sbert: RagConfig | None = Field(
+        None, description="RagSBERT deployment (documents of the tutor); left out, no persona looks anything up"
+    )
 
     def items(self) -> list[tuple[str, LanguageModelConfig | EncoderConfig]]:
-        return [(name, getattr(self, name)) for name in type(self).model_fields]
+        """Sections that are there, by name."""
+        return [(name, model) for name in type(self).model_fields if (model := getattr(self, name)) is not None]
 
 
 class AppConfig(Settings):
@@ -146,13 +161,35 @@ class SamplingSettings(Settings):
         return self.temperature if cooler is None else cooler
 
 
+Adapters = dict[str, ModelRef]
+
+
 class AnswerSettings(SamplingSettings):
     """user_config of Answer."""
 
-    max_total_tokens: int = Field(128, ge=2, description="Prompt and answer together, tokens")
+    adapters: dict[Literal["cpu", "gpu"], Adapters] = Field(
+        default_factory=dict,
+        description="Further adapters by profile and name, for personas; one named output_message takes the place of the adapter in args",
+    )
     gather_ms: int = Field(
         30, ge=0, le=1000, description="Tokens after the first are gathered for this long and sent together"
     )
+
+    @field_validator("adapters", mode="before")
+    @classmethod
+    def _refs(cls, value: object) -> object:
+        if not isinstance(value, dict):
+            return value
+        return {p: {n: _ref(r) for n, r in a.items()} if isinstance(a, dict) else a for p, a in value.items()}
+
+
+class RagSettings(Settings):
+    """user_config of RagSBERT."""
+
+    documents: str | None = Field(
+        None, description="Folder of another document store, taken in without a restart; null: the one in args"
+    )
+    top: int = Field(3, ge=1, le=20, description="Documents looked at for a question")
 
 
 class GenerationSettings(SamplingSettings):
@@ -179,6 +216,7 @@ class Deadlines(Settings):
     ethics: float = Field(5.0, gt=0, description="EthicsSBERT")
     memory_search: float = Field(5.0, gt=0, description="MemorySBERT")
     answer: float = Field(30.0, gt=0, description="Each generation of an answer")
+    documents: float = Field(5.0, gt=0, description="RagSBERT")
     memory: float = Field(5.0, gt=0, description="Memory, all tries together")
     pose: float = Field(5.0, gt=0, description="Pose")
     summary: float = Field(5.0, gt=0, description="Summary")
@@ -191,10 +229,77 @@ class ProfileSettings(Settings):
         40, ge=1, description="A longer prompt is refused kindly; tokens of the answer model"
     )
     memory_threshold: float = Field(0.95, ge=-1, le=1, description="Lowest cosine at which a memory is used")
+    source_threshold: float = Field(0.5, ge=-1, le=1, description="Lowest cosine at which a document is a source")
     ethics_thresholds: dict[str, float] = Field(
         default_factory=dict,
         description="Lowest cosine that counts, by category key; what is missing stays at the policy's",
     )
+
+
+class ApiKey(Settings):
+    """One API key. The key itself is kept nowhere."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9._@-]{1,64}$", description="For limits and logs")
+    kind: Literal["user", "service", "admin"] = Field(
+        description="user: acts for user_id; service: for any user (a front end); admin: the administrator's part"
+    )
+    sha256: str = Field(
+        pattern=r"^[0-9a-f]{64}$", description="SHA-256 of the key; python -m deployments.access makes one"
+    )
+    user_id: str | None = Field(None, pattern=r"^[A-Za-z0-9._:@-]{1,128}$", description="The one user of a user key")
+
+    @model_validator(mode="after")
+    def _has_its_user(self) -> "ApiKey":
+        if (self.kind == "user") != (self.user_id is not None):
+            raise ValueError("user_id belongs to a key of kind user, and only to that")
+        return self
+
+
+class RateLimit(Settings):
+    """So many requests in so much time; bursts up to the limit are allowed."""
+
+    requests: int = Field(ge=1, description="Requests")
+    per_s: float = Field(60, gt=0, le=86400, description="Seconds")
+
+
+class AccessSettings(Settings):
+    """Who may call, from where, how often."""
+
+    keys: tuple[ApiKey, ...] = Field((), description="API keys; without any the server listens on loopback only")
+    user_limit: RateLimit | None = Field(RateLimit(requests=120), description="Requests about one user; null: no limit")
+    key_limit: RateLimit | None = Field(RateLimit(requests=3000), description="Requests of one key; null: no limit")
+    cors_origins: tuple[str, ...] = Field(
+        (), description="Origins whose pages may call the API, such as https://example.com"
+    )
+
+    @field_validator("keys")
+    @classmethod
+    def _own_names(cls, keys: tuple[ApiKey, ...]) -> tuple[ApiKey, ...]:
+        if len({key.name for key in keys}) < len(keys) or len({key.sha256 for key in keys}) < len(keys):
+            raise ValueError("two keys have one name or one hash")
+        return keys
+
+
+class Persona(Settings):
+    """Who answers: an adapter of Answer, the prompt format it was trained with, and what a turn does around it."""
+
+    adapter: str = Field("output_message", min_length=1, description="Name of an adapter of Answer")
+    format: Literal["companion", "tutor"] = Field(
+        "companion",
+        description="companion: memory or summary, time context and prompt; tutor: a document and the prompt",
+    )
+    retrieval: bool = Field(False, description="Tutor format: a document is looked up by RagSBERT")
+    remembers: bool = Field(True, description="Companion format: memories are used and kept, answers summed up")
+    max_total_tokens: int = Field(128, ge=2, description="Prompt and answer together, tokens")
+    max_prompt_tokens: int | None = Field(
+        None, ge=1, description="A longer message is refused kindly; null: the number of the profile"
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Persona":
+        if self.retrieval and self.format != "tutor":
+            raise ValueError("retrieval needs format: tutor; the companion format has no place for a document")
+        return self
 
 
 class IngressSettings(Settings):
@@ -203,8 +308,20 @@ class IngressSettings(Settings):
     default_timezone: str = Field("Asia/Seoul", description="Time zone of a user who says none (IANA name)")
     answer_tries: int = Field(5, ge=1, le=20, description="Generations of an answer until one may be sent")
     max_body_bytes: int = Field(65536, ge=1024, description="A larger request body is refused with 413")
+    max_header_bytes: int = Field(16384, ge=1024, description="Larger request headers are refused with 431")
+    access: AccessSettings = Field(default_factory=AccessSettings, description="Keys, limits, CORS")
     ping_s: float = Field(10.0, gt=0, description="A stream with nothing to say sends a comment this often, seconds")
     deadlines_s: Deadlines = Field(default_factory=Deadlines, description="Seconds per hop")
+    personas: dict[str, Persona] = Field(
+        default_factory=lambda: {
+            "ohlora": Persona(),
+            "tutor": Persona(
+                adapter="tutor", format="tutor", retrieval=True, max_total_tokens=512, max_prompt_tokens=120
+            ),
+        },
+        min_length=1,
+        description="Who can be talked to, by the name that requests use",
+    )
     ethics: EthicsPolicy = Field(default_factory=EthicsPolicy, description="Categories, ladders and conditions")
     cpu: ProfileSettings = Field(default_factory=ProfileSettings, description="Numbers of the cpu profile's models")
     gpu: ProfileSettings = Field(default_factory=ProfileSettings, description="Numbers of the gpu profile's models")

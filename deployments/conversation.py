@@ -9,18 +9,58 @@ import datetime as dt
 import time
 import unicodedata
 import uuid
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
+
+import numpy as np
 
 from deployments.config import IngressSettings
 from deployments.models import Models
 from deployments.schemas.errors import ApiError
-from deployments.schemas.native import ChatRequest
+from deployments.schemas.native import AS_CONFIGURED, ChatRequest, Sampling
 from deployments.turn import Emit, TurnScript, blocked_error
 from ohlora import clock, ethics, prompts
 from state.store import Store
+from state.types import Begun
+
+Event = tuple[str, dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stateless:
+    """A message of a conversation that the client keeps. ``previous`` is the exchange before it: asked and answered."""
+
+    message: str
+    persona: str
+    user_id: str | None = None
+    previous: tuple[str, str] | None = None
+    sampling: Sampling = AS_CONFIGURED
+
+
+async def as_events(run: Callable[[Emit], Awaitable[tuple[dict[str, Any], bool]]]) -> AsyncGenerator[Event, None]:
+    """A turn as it happens: ``token`` events, ``pose``, and ``done`` with the whole reply.
+
+    ``run`` is given what to call with an event, and returns the reply and whether it is a kept one. Raises what it raises, before
+    or between events. Closing the generator ends the turn, which is then not kept.
+    """
+    happened: asyncio.Queue[Event | None] = asyncio.Queue()
+    turn = asyncio.ensure_future(run(lambda name, data: happened.put_nowait((name, data))))
+    turn.add_done_callback(lambda _: happened.put_nowait(None))
+    try:
+        while (event := await happened.get()) is not None:
+            yield event
+        reply, replayed = turn.result()
+        if replayed:
+            yield "replayed", {}
+            yield "token", {"text": reply["answer"]}
+            yield "pose", reply["pose"]
+        yield "done", reply
+    finally:
+        turn.cancel()
+        await asyncio.gather(turn, return_exceptions=True)
 
 
 class Conversation:
@@ -53,39 +93,11 @@ class Conversation:
         self._policy = settings.policy(self._profile)
         self._numbers = settings.cpu if self._profile == "cpu" else settings.gpu
 
-    async def events(
-        self, request: ChatRequest, *, idempotency_key: str | None = None, body_digest: str | None = None
-    ) -> AsyncGenerator[tuple[str, dict[str, Any]], None]:
-        """The same turn as it happens: ``token`` events, ``pose``, and ``done`` with the whole reply.
-
-        Raises what ``reply`` raises, before or between events. Closing the generator ends the turn, which is then not kept.
-        """
-        happened: asyncio.Queue[tuple[str, dict[str, Any]] | None] = asyncio.Queue()
-        turn = asyncio.create_task(
-            self.reply(
-                request,
-                idempotency_key=idempotency_key,
-                body_digest=body_digest,
-                emit=lambda name, data: happened.put_nowait((name, data)),
-            )
-        )
-        turn.add_done_callback(lambda _: happened.put_nowait(None))
-        try:
-            while (event := await happened.get()) is not None:
-                yield event
-            reply, replayed = turn.result()
-            if replayed:
-                yield "token", {"text": reply["answer"]}
-                yield "pose", reply["pose"]
-            yield "done", reply
-        finally:
-            turn.cancel()
-            await asyncio.gather(turn, return_exceptions=True)
-
     async def reply(
         self,
         request: ChatRequest,
         *,
+        sampling: Sampling = AS_CONFIGURED,
         idempotency_key: str | None = None,
         body_digest: str | None = None,
         emit: Emit | None = None,
@@ -97,11 +109,7 @@ class Conversation:
         Raises ApiError for what a client must know, and the store's errors. Whatever is raised, nothing of the turn is
         kept, but for the ledger entries of a block.
         """
-        self._check_length(request.message)
-        prompt = prompts.neutralise(request.message)
-        if not prompt:
-            only_marks = ("제어 문구만 있고 내용이 없어요", "it holds control marks only")
-            raise ApiError("validation_error", param="message", detail=only_marks)
+        prompt = self._prompt(request.message, request.persona)
         session = request.session_id or uuid.uuid4().hex
         now = self._now()
         local = now.astimezone(ZoneInfo(request.timezone or self.settings.default_timezone))
@@ -122,9 +130,9 @@ class Conversation:
         self._refuse_if_blocked(begun.ledger, now)
         assert begun.lease is not None  # neither replayed nor blocked
         turn = TurnScript(
-            self._models, self._store, self.settings, self._policy, self._numbers.memory_threshold, self._embedder,
-            request=request, session=session, prompt=prompt, now=now, local=local, begun=begun, lease=begun.lease,
-            started=started, emit=emit,
+            self._models, self._store, self.settings, self._policy, self._numbers, self._embedder,
+            persona_name=request.persona, session=session, prompt=prompt, sampling=sampling, now=now, local=local,
+            begun=begun, started=started, emit=emit,
         )  # fmt: skip
         try:
             async with asyncio.timeout(self.settings.deadlines_s.turn):
@@ -137,8 +145,63 @@ class Conversation:
                 raise ApiError("deadline_exceeded") from error
             raise
 
-    def _check_length(self, message: str) -> None:
-        limit = self._numbers.max_prompt_tokens
+    async def stateless(self, asked: Stateless, *, emit: Emit | None = None) -> dict[str, Any]:
+        """The reply to one message of a conversation that the client keeps itself: nothing of it is kept here. A named user who is
+        blocked is refused. Raises as ``reply`` does."""
+        prompt = self._prompt(asked.message, asked.persona)
+        now = self._now()
+        local = now.astimezone(ZoneInfo(self.settings.default_timezone))
+        ledger = await self._store.ledger(asked.user_id) if asked.user_id else []
+        self._refuse_if_blocked(ledger, now)
+        begun = Begun(
+            replay=None, lease=None, summary=None, ids=[], vectors=np.empty((0, 0), np.float32), stale=[],
+            ledger=ledger, turn_number=0,
+        )  # fmt: skip
+        turn = TurnScript(
+            self._models, self._store, self.settings, self._policy, self._numbers, self._embedder,
+            persona_name=asked.persona, session="", prompt=prompt, sampling=asked.sampling, now=now, local=local,
+            begun=begun, started=time.perf_counter(), emit=emit, previous=asked.previous,
+        )  # fmt: skip
+        try:
+            async with asyncio.timeout(self.settings.deadlines_s.turn):
+                return await turn.run()
+        except TimeoutError as error:
+            raise ApiError("deadline_exceeded") from error
+
+    def events(
+        self,
+        request: ChatRequest,
+        *,
+        sampling: Sampling = AS_CONFIGURED,
+        idempotency_key: str | None = None,
+        body_digest: str | None = None,
+    ) -> AsyncGenerator[Event, None]:
+        """``reply`` as it happens."""
+        return as_events(
+            lambda emit: self.reply(
+                request, sampling=sampling, idempotency_key=idempotency_key, body_digest=body_digest, emit=emit
+            )
+        )
+
+    def stateless_events(self, asked: Stateless) -> AsyncGenerator[Event, None]:
+        """``stateless`` as it happens."""
+
+        async def run(emit: Emit) -> tuple[dict[str, Any], bool]:
+            return await self.stateless(asked, emit=emit), False
+
+        return as_events(run)
+
+    def _prompt(self, message: str, persona: str) -> str:
+        """What a model may read of a message. Raises ApiError for one that is too long or says nothing."""
+        self._check_length(message, persona)
+        prompt = prompts.neutralise(message)
+        if not prompt:
+            only_marks = ("제어 문구만 있고 내용이 없어요", "it holds control marks only")
+            raise ApiError("validation_error", param="message", detail=only_marks)
+        return prompt
+
+    def _check_length(self, message: str, persona: str) -> None:
+        limit = self.settings.personas[persona].max_prompt_tokens or self._numbers.max_prompt_tokens
         tokens = self._models.count_tokens(unicodedata.normalize("NFC", message))
         if tokens > limit:
             raise ApiError("prompt_too_long", param="message", fields={"tokens": tokens, "limit": limit})

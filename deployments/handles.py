@@ -14,7 +14,7 @@ from ray.serve import exceptions as serve_errors
 from ray.serve.handle import DeploymentHandle
 
 from deployments.engines.base import Chunk, PromptTooLong
-from deployments.models import ModelUnavailable
+from deployments.models import AnswerCall, Found, ModelUnavailable, UnknownAdapter
 
 _NO_ANSWER = (
     ray_errors.RayError,
@@ -32,10 +32,10 @@ class ServeModels:
         self._count_tokens = count_tokens
         self._answer = handles["Answer"].options(stream=True)
 
-    async def answer(self, turn_input: str, warmer: float, deadline: float) -> AsyncGenerator[Chunk, None]:
+    async def answer(self, call: AnswerCall, deadline: float) -> AsyncGenerator[Chunk, None]:
         try:
             async with asyncio.timeout(deadline):
-                response = self._answer.generate.remote(turn_input, warmer)
+                response = self._answer.generate.remote(call)
                 try:
                     async for chunk in response:
                         yield chunk
@@ -43,8 +43,9 @@ class ServeModels:
                     response.cancel()
                     raise
         except _NO_ANSWER as error:
-            if isinstance(error, PromptTooLong):  # Serve raises a replica's error as a RayError of its own type too
-                raise PromptTooLong(str(error)) from None
+            for known in (PromptTooLong, UnknownAdapter):
+                if isinstance(error, known):  # Serve raises a replica's error as a RayError of its own type too
+                    raise known(str(error)) from None
             raise _unavailable("Answer", error) from error
 
     async def extract(self, turn_input: str, deadline: float) -> tuple[str, str] | None:
@@ -62,8 +63,26 @@ class ServeModels:
     async def embed(self, texts: list[str], deadline: float) -> NDArray[np.float32]:
         return await self._call("MemorySBERT", "embed", deadline, texts)
 
+    async def documents(self, question: str, deadline: float) -> list[Found]:
+        if "RagSBERT" not in self._handles:
+            raise ModelUnavailable("RagSBERT", "it is not configured")
+        return await self._call("RagSBERT", "search", deadline, question)
+
     def count_tokens(self, text: str) -> int:
         return self._count_tokens(text)
+
+    @property
+    def looks_up(self) -> bool:
+        """Whether there are documents at all."""
+        return "RagSBERT" in self._handles
+
+    async def adapters(self, deadline: float) -> list[str] | None:
+        """Adapters that Answer has, or None when it does not say, or takes any (the fake)."""
+        try:
+            described = await self._call("Answer", "describe", deadline)
+        except ModelUnavailable:
+            return None
+        return None if described["engine"] == "fake" else described["adapters"]
 
     async def describe(self, deadline: float) -> dict[str, dict[str, Any] | ModelUnavailable]:
         """What each deployment says it is, or why it does not answer."""

@@ -2,22 +2,21 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query
+from fastapi import APIRouter, Depends, Path, Query, Request
 from pydantic import AfterValidator, Field
 
-from deployments.config import IngressSettings
-from deployments.records import Records
+from deployments.http_service import Service, admitted
 from deployments.schemas import records as wire
 from deployments.schemas.errors import ErrorReply
 from deployments.schemas.native import Id, known_zone
 
-User = Annotated[Id, Path(description="User id")]
 Limit = Annotated[int, Query(ge=1, le=500)]
 Offset = Annotated[int, Query(ge=0, le=10**9)]
 
 
-def router(records: Records, settings: Any) -> APIRouter:
-    """Routes over ``records``; ``settings()`` gives the ingress settings in force."""
+def router(service: Service) -> APIRouter:
+    """Routes over the service's records, for who may see them."""
+    records = service.records
     found: dict[int | str, dict[str, Any]] = {
         404: {"model": ErrorReply, "description": "No such memory, session, sanction or user"}
     }
@@ -29,10 +28,17 @@ def router(records: Records, settings: Any) -> APIRouter:
             Query(description="IANA name of the person's time zone; the configured default where it is left out"),
         ] = None,
     ) -> str:
-        current: IngressSettings = settings()
-        return timezone or current.default_timezone
+        return timezone or service.settings.default_timezone
+
+    async def user(request: Request, user: Annotated[Id, Path(description="User id")]) -> str:
+        return await admitted(request, service, user) or user
+
+    async def admin(request: Request) -> None:
+        await admitted(request, service, None, admin=True)
 
     Zone = Annotated[str, Depends(zone)]
+    User = Annotated[str, Depends(user)]
+    Admin = [Depends(admin)]
 
     @routes.get("/v1/users/{user}/memories", tags=["memories"])
     async def list_memories(user: User, zone: Zone) -> wire.Memories:
@@ -88,17 +94,21 @@ def router(records: Records, settings: Any) -> APIRouter:
         """Appeals against a sanction; also while blocked."""
         return await records.appeal(user, body)
 
-    @routes.get("/v1/admin/sanctions", tags=["admin"])
+    @routes.get("/v1/admin/sanctions", tags=["admin"], dependencies=Admin)
     async def all_sanctions(limit: Limit = 50, offset: Offset = 0) -> wire.Page:
         """Warnings, blocks and lifts of all users, the newest first."""
         return await records.all_sanctions(limit, offset)
 
-    @routes.get("/v1/admin/appeals", tags=["admin"])
+    @routes.get("/v1/admin/appeals", tags=["admin"], dependencies=Admin)
     async def all_appeals(limit: Limit = 50, offset: Offset = 0) -> wire.Page:
         return await records.all_appeals(limit, offset)
 
-    @routes.post("/v1/admin/users/{user}/sanctions/{sanction_id}/lift", tags=["admin"], responses=found)
-    async def lift(user: User, sanction_id: Id, body: wire.LiftRequest) -> wire.Entry:
+    @routes.post(
+        "/v1/admin/users/{user}/sanctions/{sanction_id}/lift", tags=["admin"], dependencies=Admin, responses=found
+    )
+    async def lift(
+        user: Annotated[Id, Path(description="User id")], sanction_id: Id, body: wire.LiftRequest
+    ) -> wire.Entry:
         """Lifts a sanction; the lift is an entry of the ledger itself."""
         return await records.lift(user, sanction_id, body)
 

@@ -13,19 +13,21 @@ from typing import Any, Literal
 
 from fastapi import FastAPI
 from ray import serve
+from ray.serve.context import _get_global_client
 from ray.serve.handle import DeploymentHandle
 from tokenizers import Tokenizer
 
-from deployments import embedded, http, sse
+from deployments import access, embedded, http, sse
 from deployments.config import AppConfig, IngressSettings
-from deployments.conversation import Conversation
+from deployments.conversation import Conversation, Stateless
 from deployments.handles import ServeModels
 from deployments.language_model import checked
 from deployments.models import ModelUnavailable
 from deployments.records import Records
 from deployments.schemas.errors import ApiError
-from deployments.schemas.native import ChatRequest, Part, Ready
+from deployments.schemas.native import AS_CONFIGURED, ChatRequest, Part, Ready, Sampling
 from state.errors import StoreUnavailable
+from state.limits import Allowance
 from state.store import Store
 
 logger = logging.getLogger("ray.serve")
@@ -62,29 +64,73 @@ class Ingress:
     def reconfigure(self, user_config: Mapping[str, Any]) -> None:
         """Takes new rules from `user_config`, or keeps the old ones when the new are wrong."""
         current = self._conversation.settings if self._configured else None
-        self._conversation.settings = checked(IngressSettings, user_config, "Ingress", current)
+        settings = checked(IngressSettings, user_config, "Ingress", current)
+        try:
+            access.refuse_open_address(_host(), settings.access)
+        except ValueError as error:
+            if current is None:
+                raise
+            logger.error("deployments.Ingress.user_config was refused and the old one goes on: %s", error)
+            return
+        self._conversation.settings = settings
         self._configured = True
 
     @property
     def settings(self) -> IngressSettings:
         return self._conversation.settings
 
-    async def chat(self, request: ChatRequest, idempotency_key: str | None) -> tuple[dict[str, Any], bool]:
+    async def chat(
+        self, request: ChatRequest, idempotency_key: str | None, sampling: Sampling = AS_CONFIGURED
+    ) -> tuple[dict[str, Any], bool]:
         """The reply to one message and whether it was kept from an earlier request with this key."""
-        await self._check(request)
-        return await self._conversation.reply(request, idempotency_key=idempotency_key, body_digest=_digest(request))
+        await self._check(request.persona)
+        return await self._conversation.reply(
+            request, sampling=sampling, idempotency_key=idempotency_key, body_digest=_digest(request, sampling)
+        )
 
-    async def events(self, request: ChatRequest, idempotency_key: str | None) -> sse.Events:
+    async def events(
+        self, request: ChatRequest, idempotency_key: str | None, sampling: Sampling = AS_CONFIGURED
+    ) -> sse.Events:
         """The events of one turn as they happen."""
-        await self._check(request)
-        turn = self._conversation.events(request, idempotency_key=idempotency_key, body_digest=_digest(request))
+        await self._check(request.persona)
+        turn = self._conversation.events(
+            request, sampling=sampling, idempotency_key=idempotency_key, body_digest=_digest(request, sampling)
+        )
         async with aclosing(turn):
             async for event in turn:
                 yield event
 
-    async def _check(self, request: ChatRequest) -> None:
-        if request.persona != "ohlora":
-            raise ApiError("model_not_found", param="persona", detail=request.persona, known="ohlora")
+    async def stateless(self, asked: Stateless) -> dict[str, Any]:
+        """The reply to a message of a conversation that the client keeps itself."""
+        await self._check(asked.persona)
+        return await self._conversation.stateless(asked)
+
+    async def stateless_events(self, asked: Stateless) -> sse.Events:
+        await self._check(asked.persona)
+        turn = self._conversation.stateless_events(asked)
+        async with aclosing(turn):
+            async for event in turn:
+                yield event
+
+    async def personas(self) -> list[str]:
+        """Personas whose adapter Answer has, and whose documents can be looked up."""
+        adapters = await self._models.adapters(READY_DEADLINE_S)
+        return [
+            name
+            for name, persona in self.settings.personas.items()
+            if (adapters is None or persona.adapter in adapters) and (not persona.retrieval or self._models.looks_up)
+        ]
+
+    async def count(self, user_id: str | None, key: str | None) -> list[Allowance]:
+        """Counts one request of ``key`` about ``user_id`` against their limits."""
+        return await access.count(self._store, self.settings.access, user_id, key)
+
+    async def _check(self, persona: str) -> None:
+        if persona not in self.settings.personas or (
+            self.settings.personas[persona].retrieval and not self._models.looks_up
+        ):
+            known = ", ".join(await self.personas())
+            raise ApiError("model_not_found", param="persona", detail=persona, known=known)
         await self._refuse_while_starting()
 
     async def _refuse_while_starting(self) -> None:
@@ -120,9 +166,15 @@ class Ingress:
         return Part(ok=True)
 
 
-def _digest(request: ChatRequest) -> str:
+def _host() -> str:
+    """The address that Serve's proxies listen on."""
+    client = _get_global_client(raise_if_no_controller_running=False)
+    return (client.http_config.host or "") if client else "127.0.0.1"
+
+
+def _digest(request: ChatRequest, sampling: Sampling) -> str:
     """What tells two bodies under one Idempotency-Key apart."""
-    body = json.dumps(request.model_dump(mode="json"), sort_keys=True)
+    body = json.dumps(request.model_dump(mode="json") | sampling.model_dump(exclude_defaults=True), sort_keys=True)
     return hashlib.sha256(body.encode()).hexdigest()
 
 

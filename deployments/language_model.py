@@ -51,6 +51,7 @@ class LanguageModel:
             max_model_len=config.max_model_len,
             max_num_seqs=config.max_num_seqs,
             max_lora_rank=config.max_lora_rank,
+            max_adapters=config.max_adapters,
             gpu_share=self.share,
             cpu_kv_cache_gib=config.cpu_kv_cache_gib,
             token_ms=config.token_ms,

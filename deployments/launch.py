@@ -6,7 +6,6 @@ starts; one line says what is still loading; Ctrl-C leaves no process behind; th
 
 import argparse
 import contextlib
-import ipaddress
 import json
 import os
 import re
@@ -28,6 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from deployments import processes
+from deployments.access import refuse_open_address
 from deployments.app import DEPLOYMENTS, chosen_profile
 from deployments.checkpoints import CheckpointError, check_local
 from deployments.config import ROOT, AppConfig, IngressSettings
@@ -56,10 +56,6 @@ def read_config(path: Path, gpus: int) -> ServeDeploySchema:
     schema = _validated(ServeDeploySchema, raw, str(path))
     if not schema.applications:
         raise ConfigError(f"{path}: applications is empty, so there is nothing to run.")
-    if not _is_loopback(schema.http_options.host):
-        raise ConfigError(
-            f"http_options.host: {schema.http_options.host} is reachable from elsewhere, and there are no API keys: use 127.0.0.1."
-        )
     for app in schema.applications:
         args = _validated(AppConfig, app.args, "args")
         profile = chosen_profile(args, gpus)
@@ -69,14 +65,17 @@ def read_config(path: Path, gpus: int) -> ServeDeploySchema:
             raise ConfigError(str(error)) from None
         for deployment in app.deployments:
             _check_deployment(deployment)
+        _check_address(schema, app)
     return schema
 
 
-def _is_loopback(host: str) -> bool:
+def _check_address(schema: ServeDeploySchema, app: Any) -> None:
+    configured = [d.user_config for d in app.deployments if d.name == "Ingress" and isinstance(d.user_config, dict)]
+    settings = IngressSettings.model_validate(configured[0] if configured else {})
     try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+        refuse_open_address(schema.http_options.host, settings.access)
+    except ValueError as error:
+        raise ConfigError(f"{error}.") from None
 
 
 def _check_deployment(deployment: Any) -> None:
@@ -164,6 +163,7 @@ class Run:
         self.address = f"http://{schema.http_options.host}:{schema.http_options.port}"
         self._data, self.log, self._record = data, data / "serve.log", data / "run.json"
         environment = os.environ | {RUN: str(data), "RAY_USAGE_STATS_ENABLED": "0", "PYTHONUNBUFFERED": "1"}
+        environment.setdefault("RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH", "deployments.edge:proxy_middlewares")
         serve = Path(sys.executable).parent / "serve"
         with self.log.open("wb") as output:
             # A session of its own: Ctrl-C reaches this process only, which then ends the run in order.

@@ -4,6 +4,7 @@ Knows nothing about where they run; deployments/handles.py reaches them through 
 """
 
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -22,10 +23,41 @@ class ModelUnavailable(Exception):
         self.model, self.overloaded = model, overloaded
 
 
+class UnknownAdapter(ValueError):
+    """A persona names an adapter that Answer doesn't have."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerCall:
+    """What Answer is asked: a whole prompt, the persona's adapter and its limits; the rest is what a client asked for.
+
+    ``temperature`` None is the configured one; ``warmer`` is added to either.
+    """
+
+    prompt: str
+    adapter: str
+    max_total_tokens: int
+    warmer: float = 0.0
+    temperature: float | None = None
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Found:
+    """A document and its cosine with a question."""
+
+    id: str
+    title: str
+    text: str
+    similarity: float
+
+
 class Models(Protocol):
     """The models of a turn. Every method raises ModelUnavailable after its deadline or when nothing answers."""
 
-    def answer(self, turn_input: str, warmer: float, deadline: float) -> AsyncGenerator[Chunk, None]: ...
+    def answer(self, call: AnswerCall, deadline: float) -> AsyncGenerator[Chunk, None]: ...
+    async def documents(self, question: str, deadline: float) -> list[Found]: ...
     async def extract(self, turn_input: str, deadline: float) -> tuple[str, str] | None: ...
     async def summarise(self, turn_input: str, answer: str, deadline: float) -> str | None: ...
     async def express(self, answer: str, deadline: float) -> str: ...

@@ -10,41 +10,46 @@ import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from deployments.config import Deadlines, IngressSettings
+from deployments.answering import Answering, call_for
+from deployments.config import Deadlines, IngressSettings, ProfileSettings
 from deployments.engines.base import PromptTooLong
-from deployments.models import Models, ModelUnavailable, Vectors
+from deployments.models import Models, ModelUnavailable, UnknownAdapter, Vectors
 from deployments.schemas.errors import ApiError
 from deployments.schemas.native import (
-    ChatReply,
-    ChatRequest,
     EthicsReply,
     MemoryReply,
     PoseReply,
+    Sampling,
     SavedMemory,
+    Source,
     Timings,
+    TurnReply,
     UsedMemory,
 )
 from ohlora import answers, clock, ethics, memories, persona, prompts
 from ohlora.pose import Pose
 from state.errors import LedgerChanged
 from state.store import Store
-from state.types import Begun, Lease, MemoryWrite, Turn, texts_to_embed
+from state.types import Begun, MemoryWrite, Turn, texts_to_embed
 
 logger = logging.getLogger("ray.serve")
 Emit = Callable[[str, dict[str, Any]], None]
 
 
 @dataclass
-class _Recalled:
-    """The remembered item that a prompt is about, and vectors made on the way."""
+class _Known:
+    """What a turn knows beside the prompt: the remembered item that it is about (and vectors made on the way), the summary of
+    the turn before, documents."""
 
     text: str | None = None
+    summary: str | None = None
+    sources: list[Source] = field(default_factory=list)
     used: UsedMemory | None = None
     refreshed: list[tuple[str, list[Vectors], str]] = field(default_factory=list)
 
@@ -58,42 +63,53 @@ class TurnScript:
         store: Store,
         settings: IngressSettings,
         policy: ethics.EthicsPolicy,
-        memory_threshold: float,
+        numbers: ProfileSettings,
         embedder: str,
         *,
-        request: ChatRequest,
+        persona_name: str,
         session: str,
         prompt: str,
+        sampling: Sampling,
         now: dt.datetime,
         local: dt.datetime,
         begun: Begun,
-        lease: Lease,
         started: float,
         emit: Emit | None,
+        previous: tuple[str, str] | None = None,
     ) -> None:
         self._models, self._store, self._settings, self._policy = models, store, settings, policy
-        self._memory_threshold, self._embedder = memory_threshold, embedder
-        self._request, self._session, self._prompt = request, session, prompt
+        self._numbers, self._embedder = numbers, embedder
+        self._persona_name, self._persona = persona_name, settings.personas[persona_name]
+        self._session, self._prompt, self._sampling, self._previous = session, prompt, sampling, previous
         self._now, self._local, self._today = now, local, clock.effective_date(local)
-        self._begun, self._lease, self._started = begun, lease, started
+        self._begun, self._lease, self._started = begun, begun.lease, started
         self._deadlines: Deadlines = settings.deadlines_s
         self._turn_id = uuid.uuid4().hex
         self._timings = Timings()
         self._degraded: list[str] = []
-        self._emit, self._sent = emit, ""
+        self._emit = emit
+        self._answering = Answering(
+            models,
+            tries=settings.answer_tries,
+            deadline=self._deadlines.answer,
+            local=local,
+            send=(lambda text: emit("token", {"text": text})) if emit else None,
+        )
 
     async def run(self) -> dict[str, Any]:
-        scores, recalled = await together(self._score(), self._recall())
+        """The reply as JSON. Without a lease (the stateless form) nothing is kept, and a block is a reply that says so."""
+        scores, known = await together(self._score(), self._know())
         suspects = ethics.suspected(self._policy, scores)
-        if suspects and not any(category.needs_refusal for category in suspects):
-            await self._block_or_go_on(scores, answer="")  # certain without an answer, so no model writes one
-        bare = clock.with_time_context(self._prompt, self._local)
-        turn_input = prompts.answer_input(bare, memory=recalled.text, summary=self._begun.summary)
+        certain = suspects and not any(category.needs_refusal for category in suspects)
+        if certain and (verdict := await self._blocked(scores, answer="")):  # then no model writes one
+            return self._unanswered(scores, known, verdict)
+        turn_input, prompt, bare = self._prompts(known)
         remembering = asyncio.create_task(self._remember(turn_input))
         try:
-            answer = await self._answer(turn_input, bare, hold=bool(suspects) or self._emit is None)
-            verdict = await self._block_or_go_on(scores, answer)
-            self._send(answer)
+            answer = await self._answer(prompt, bare, hold=bool(suspects) or self._emit is None)
+            if verdict := await self._blocked(scores, answer):
+                return self._unanswered(scores, known, verdict)
+            self._answering.send(answer)
             said = answer != answers.LEFT_ON_READ
             pose, summary, write = await together(
                 self._express(answer if said else None),
@@ -103,8 +119,49 @@ class TurnScript:
         finally:
             remembering.cancel()
             await asyncio.gather(remembering, return_exceptions=True)
-        reply = self._reply(scores, recalled, verdict, answer, pose, summary, write)
-        return await self._commit(reply, recalled, verdict, scores, answer, summary, write)
+        verdict = ethics.judge(self._policy, scores, answer, self._begun.ledger, self._now)
+        reply = self._reply(scores, known, verdict, answer, pose, summary, write)
+        return await self._commit(reply, known, verdict, scores, answer, summary, write)
+
+    async def _know(self) -> _Known:
+        """What stands beside the prompt: a document, a remembered item, or the summary of the turn before."""
+        if self._persona.format == "tutor":
+            return await self._look_up()
+        if not self._persona.remembers:
+            return _Known()
+        known, summary = await together(self._recall(), self._summary_before())
+        known.summary = summary
+        return known
+
+    async def _summary_before(self) -> str | None:
+        """Of the turn before: as it was kept, or made anew from the conversation that was sent along."""
+        if self._previous is None:
+            return self._begun.summary
+        asked, answered = (prompts.neutralise(text) for text in self._previous)
+        return await self._summarise(asked, answered)
+
+    async def _look_up(self) -> _Known:
+        known = _Known()
+        if self._persona.retrieval:
+            with self._timed("memory_search"):
+                try:
+                    found = await self._models.documents(self._prompt, self._deadlines.documents)
+                except ModelUnavailable as error:
+                    self._go_on_without("documents", error)
+                    return known
+            near = [one for one in found if one.similarity >= self._numbers.source_threshold]
+            known.sources = [Source(id=f.id, title=f.title, text=f.text, similarity=f.similarity) for f in near]
+        return known
+
+    def _prompts(self, known: _Known) -> tuple[str, str, str]:
+        """INPUT, the answer model's prompt, and a shorter one where that leaves no room."""
+        if self._persona.format == "tutor":
+            document = prompts.neutralise(known.sources[0].text) if known.sources else None
+            prompt = prompts.tutor_prompt(self._prompt, document)
+            return self._prompt, prompt, prompt
+        bare = clock.with_time_context(self._prompt, self._local)
+        turn_input = prompts.answer_input(bare, memory=known.text, summary=known.summary)
+        return turn_input, prompts.answer_prompt(turn_input), prompts.answer_prompt(bare)
 
     async def _score(self) -> dict[str, float]:
         with self._timed("ethics"):
@@ -114,25 +171,26 @@ class TurnScript:
                 # Fails closed: without a score nothing says that this may be answered.
                 raise refused(error) from error
 
-    async def _recall(self) -> _Recalled:
-        begun, recalled = self._begun, _Recalled()
+    async def _recall(self) -> _Known:
+        begun, known = self._begun, _Known()
         if not begun.ids and not begun.stale:
-            return recalled
+            return known
         with self._timed("memory_search"):
             try:
-                prompt, ids, vectors = await self._embedded(recalled)
+                prompt, ids, vectors = await self._embedded(known)
             except ModelUnavailable as error:
                 self._go_on_without("memory_search", error)
-                return recalled
-            found = memories.best(prompt, vectors, threshold=self._memory_threshold)
-            item = await self._store.memory(self._lease.user_id, ids[found[0]], self._today) if found else None
+                return known
+            found = memories.best(prompt, vectors, threshold=self._numbers.memory_threshold)
+            user_id = self._lease.user_id if self._lease else ""  # nothing is recalled without a lease
+            item = await self._store.memory(user_id, ids[found[0]], self._today) if found else None
         if found and item:  # it may have been forgotten meanwhile
             key = item.key_on(self._today) or item.key
-            recalled.text = memories.item_text(key, item.value)
-            recalled.used = UsedMemory(id=item.id, key=key, value=item.value, similarity=round(found[1], 4))
-        return recalled
+            known.text = memories.item_text(key, item.value)
+            known.used = UsedMemory(id=item.id, key=key, value=item.value, similarity=round(found[1], 4))
+        return known
 
-    async def _embedded(self, recalled: _Recalled) -> tuple[Vectors, list[str], Vectors]:
+    async def _embedded(self, known: _Known) -> tuple[Vectors, list[str], Vectors]:
         """Vectors of the prompt and of the items. Items whose vectors another model made are embedded again, and kept."""
         texts = [texts_to_embed(item, self._today) for item in self._begun.stale]
         flat = [text for of_item in texts for text in of_item]
@@ -142,59 +200,39 @@ class TurnScript:
         at, fresh = 1, []
         for item, of_item in zip(self._begun.stale, texts, strict=True):
             made = [*embedded[at : at + len(of_item)]]
-            recalled.refreshed.append((item.id, made, self._embedder))
+            known.refreshed.append((item.id, made, self._embedder))
             fresh.append(made[0])
             at += len(of_item)
         vectors = np.vstack([*([self._begun.vectors] if self._begun.ids else []), *fresh])
         return embedded[0], self._begun.ids + [item.id for item in self._begun.stale], vectors
 
-    async def _answer(self, turn_input: str, bare: str, hold: bool) -> str:
-        """The first fit answer; after the last try she leaves the message on read. A calendar mistake is tried warmer.
-
-        Where a long memory or summary leaves no room for an answer, the ``bare`` prompt is answered. What no rule can refuse
-        any more is sent on the way, unless nobody listens or the verdict has to be waited for (``hold``); once something was sent nothing is
-        tried again, and an answer that turns out unfit ends where it was fit.
-        """
-        warmer = 0.0
+    async def _answer(self, prompt: str, bare: str, hold: bool) -> str:
+        """Where a long memory or summary leaves no room for an answer, the ``bare`` prompt is answered."""
+        calls = [
+            call_for(text, self._persona.adapter, self._persona.max_total_tokens, self._sampling)
+            for text in dict.fromkeys((prompt, bare))
+        ]
         with self._timed("answer"):
-            for _ in range(self._settings.answer_tries):
-                text = ""
-                try:
-                    async with aclosing(
-                        self._models.answer(turn_input, round(warmer, 1), self._deadlines.answer)
-                    ) as chunks:
-                        async for chunk in chunks:
-                            self._timings.first_token = self._timings.first_token or self._elapsed(self._started)
-                            text += chunk.text
-                            if not hold:
-                                self._send(answers.sendable(text, self._local))
-                except PromptTooLong:
-                    if turn_input == bare:
-                        tokens = self._models.count_tokens(bare)
-                        raise ApiError(
-                            "prompt_too_long", param="message", fields={"tokens": tokens, "limit": tokens - 1}
-                        ) from None
-                    turn_input = bare
-                    continue
-                except ModelUnavailable as error:
-                    raise refused(error) from error
-                answer = answers.clean(text)
-                refusal = answers.refusal(answer, self._local)
-                if refusal is None and answer.startswith(self._sent):
-                    return answer
-                if self._sent:
-                    return self._sent
-                if refusal is answers.Refusal.CALENDAR:
-                    warmer += 0.1
-        return answers.LEFT_ON_READ
-
-    def _send(self, answer: str) -> None:
-        """Emits what ``answer`` has more than was sent before."""
-        if self._emit and len(answer) > len(self._sent) and answer.startswith(self._sent):
-            self._emit("token", {"text": answer[len(self._sent) :]})
-            self._sent = answer
+            try:
+                return await self._answering.write(calls, hold=hold)
+            except PromptTooLong:
+                tokens = self._models.count_tokens(bare)
+                raise ApiError(
+                    "prompt_too_long", param="message", fields={"tokens": tokens, "limit": tokens - 1}
+                ) from None
+            except UnknownAdapter as error:
+                # The operator named an adapter that is not there: nobody can talk to this persona now.
+                logger.error("persona %s: %s", self._persona_name, error)
+                raise ApiError("model_unavailable", detail=self._persona_name) from error
+            except ModelUnavailable as error:
+                raise refused(error) from error
+            finally:
+                if self._answering.first_token:
+                    self._timings.first_token = round((self._answering.first_token - self._started) * 1000, 2)
 
     async def _remember(self, turn_input: str) -> MemoryWrite | None:
+        if not self._persona.remembers or self._persona.format == "tutor" or self._lease is None:
+            return None
         with self._timed("memory"):
             try:
                 found = await self._models.extract(turn_input, self._deadlines.memory)
@@ -224,7 +262,7 @@ class TurnScript:
         return pose
 
     async def _summarise(self, turn_input: str, answer: str | None) -> str | None:
-        if answer is None:
+        if answer is None or not self._persona.remembers or self._persona.format == "tutor":
             return None
         with self._timed("summary"):
             try:
@@ -237,12 +275,14 @@ class TurnScript:
         self._degraded.append(part)
         logger.warning("turn %s goes on without %s: %s", self._turn_id, part, error)
 
-    async def _block_or_go_on(self, scores: dict[str, float], answer: str) -> ethics.Verdict:
-        """The verdict, unless it is a block: that one is kept, nothing else of the turn is, and the user is refused."""
+    async def _blocked(self, scores: dict[str, float], answer: str) -> ethics.Verdict | None:
+        """Keeps a block, and nothing else of the turn, and refuses the user. Without a lease it is returned, and kept nowhere."""
         ledger = self._begun.ledger
         while True:
             verdict = ethics.judge(self._policy, scores, answer, ledger, self._now)
             if verdict.kind != "block":
+                return None
+            if self._lease is None:
                 return verdict
             entries = self._entries(verdict)
             assert verdict.until is not None  # every block has an end
@@ -258,6 +298,14 @@ class TurnScript:
                 ledger = changed.ledger
                 continue
             raise blocked_error(verdict.until, categories, entries[-1].id)
+
+    def _unanswered(self, scores: dict[str, float], known: _Known, verdict: ethics.Verdict) -> dict[str, Any]:
+        """The reply to what would have blocked its user, where there is none to block."""
+        self._answering.finish_reason = "content_filter"
+        answer = persona.NOT_ANSWERED[0]
+        self._answering.send(answer)
+        self._timings.total = self._elapsed(self._started)
+        return self._reply(scores, known, verdict, answer, Pose(), None, None).model_dump(mode="json")
 
     def _entries(self, verdict: ethics.Verdict) -> list[ethics.LedgerEntry]:
         kind = ethics.Kind.BLOCK if verdict.kind == "block" else ethics.Kind.WARNING
@@ -276,46 +324,55 @@ class TurnScript:
     def _reply(
         self,
         scores: dict[str, float],
-        recalled: _Recalled,
+        known: _Known,
         verdict: ethics.Verdict,
         answer: str,
         pose: Pose,
         summary: str | None,
         write: MemoryWrite | None,
-    ) -> ChatReply:
+    ) -> TurnReply:
         saved = SavedMemory(id=write.id, key=write.key, value=write.value) if write else None
-        return ChatReply(
+        return TurnReply(
             turn_id=self._turn_id,
             session_id=self._session,
-            persona=self._request.persona,
+            persona=self._persona_name,
             answer=answer,
             pose=_pose_reply(pose),
-            memory=MemoryReply(used=recalled.used, saved=saved),
+            memory=MemoryReply(used=known.used, saved=saved),
             summary=summary,
             ethics=EthicsReply(verdict=verdict.kind, categories=[o.category for o in verdict.offences], scores=scores),
-            system_message=warning_text(verdict),
+            system_message=warning_text(verdict) or self._not_found(known),
+            sources=known.sources,
+            finish_reason=self._answering.finish_reason,
+            usage=self._answering.usage,
             degraded=sorted(self._degraded),
             timings_ms=self._timings,
         )
 
+    def _not_found(self, known: _Known) -> str | None:
+        return persona.NO_SOURCE[0] if self._persona.retrieval and not known.sources else None
+
     async def _commit(
         self,
-        reply: ChatReply,
-        recalled: _Recalled,
+        reply: TurnReply,
+        known: _Known,
         verdict: ethics.Verdict,
         scores: dict[str, float],
         answer: str,
         summary: str | None,
         write: MemoryWrite | None,
     ) -> dict[str, Any]:
+        if self._lease is None:
+            self._timings.total = self._elapsed(self._started)
+            return reply.model_dump(mode="json")
         while True:
             begin = time.perf_counter()
             self._timings.total = self._elapsed(self._started)
             turn = Turn(
                 turn_id=self._turn_id, at=self._now, today=self._today, prompt=self._prompt, answer=answer,
                 summary=summary, reply=reply.model_dump(mode="json"), memory=write,
-                used_memory_id=recalled.used.id if recalled.used else None, offences=self._entries(verdict),
-                blocked=False, refreshed=recalled.refreshed,
+                used_memory_id=known.used.id if known.used else None, offences=self._entries(verdict),
+                blocked=False, refreshed=known.refreshed,
             )  # fmt: skip
             try:
                 # Shielded: once the script is on its way the turn is kept, whether or not the client waits for it.
@@ -324,7 +381,8 @@ class TurnScript:
             except LedgerChanged as changed:
                 # Another session of this person was judged meanwhile: the level of this offence is a later one.
                 self._begun.ledger[:] = changed.ledger
-                verdict = await self._block_or_go_on(scores, answer)
+                await self._blocked(scores, answer)
+                verdict = ethics.judge(self._policy, scores, answer, changed.ledger, self._now)
                 reply.system_message = warning_text(verdict)
         if self._lease.idempotency_key is None:  # else the reply stays exactly as it was stored for a repeat
             self._timings.commit = self._elapsed(begin)

@@ -27,6 +27,16 @@ WARNING = (
     "⚠️ This is a warning for: {categories}. If it happens again, you will be blocked for a while.",
 )
 
+NO_SOURCE = (
+    "🔎 자료에서 알맞은 내용을 찾지 못했어요. 답이 틀릴 수 있어요.",
+    "🔎 Nothing fitting was found in the documents, so the answer may be wrong.",
+)
+
+NOT_ANSWERED = (
+    "미안하지만 그 말에는 대답하지 않을게요. 서로 존중하는 이야기를 해요.",
+    "I'm sorry, I won't answer that. Let's talk with respect for each other.",
+)
+
 # code -> (Korean, English): what happened, and what to do about it.
 ERRORS = {
     "invalid_json": (
@@ -40,6 +50,10 @@ ERRORS = {
     "body_too_large": (
         "요청이 너무 커요. {limit}바이트 이하로 줄여 주세요.",
         "The body is too large. Keep it within {limit} bytes.",
+    ),
+    "headers_too_large": (
+        "요청 헤더가 너무 커요. {limit}바이트 이하로 줄여 주세요.",
+        "The request headers are too large. Keep them within {limit} bytes.",
     ),
     "prompt_too_long": (
         "조금만 짧게 말해 줄래요? 이렇게 긴 이야기는 제 친구 혜나가 더 잘 들어줘요. ({tokens}토큰, 최대 {limit}토큰)",

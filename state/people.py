@@ -101,6 +101,7 @@ async def erase(db: Database, user_id: str, now: dt.datetime) -> dict[str, Any]:
         block = blocked_until(entries, now)
         until, keep = block if block else (now, [])
         others = [key for name in names for key in keys.session(name)] + [keys.one("idem", name) for name in requests]
+        others.append(keys.one("rate"))
         status, *found = await db.run(
             ("erase",),
             [*keys.all(), *others],

@@ -8,8 +8,10 @@ from typing import Any
 
 from ohlora.ethics import LedgerEntry
 from ohlora.memories import MemoryItem, date_of
-from state import ledger, memories, people, turns
+from state import ledger, limits, memories, people, turns
 from state.database import Database, StoreSettings, connect
+from state.keys import index
+from state.limits import Allowance
 from state.types import Begun, Lease, LedgerPage, MemoryWrite, SessionInfo, Turn, Vectors
 
 __all__ = ["Store", "StoreSettings"]
@@ -142,6 +144,16 @@ class Store:
     async def erase(self, user_id: str, now: dt.datetime) -> dict[str, Any]:
         """Erases a person: ``{"erased": {kind: count}, "kept": {"ledger": […], "until": …} | None}``."""
         return await people.erase(self._db, user_id, now)
+
+    # -- limits
+
+    async def take_of_user(self, user_id: str, requests: int, per_s: float) -> Allowance:
+        """Counts one request about a user against ``requests`` in ``per_s`` seconds."""
+        return await limits.take(self._db, self._db.keys(user_id).one("rate"), requests, per_s)
+
+    async def take_of_key(self, name: str, requests: int, per_s: float) -> Allowance:
+        """Counts one request of an API key, by its name."""
+        return await limits.take(self._db, index(self.settings.key_prefix, f"rate:{name}"), requests, per_s)
 
     # -- the ledger
 

@@ -67,15 +67,20 @@ class SftPreset(BaseModel):
 
 
 class EncoderPreset(BaseModel):
-    """An untrained encoder of a BERT's shape, for S-BERTs that have no base to start from."""
+    """An untrained encoder, for S-BERTs that have no base to start from."""
 
     model_config = ConfigDict(extra="forbid")
 
+    kind: Literal["static", "bert"] = Field(
+        "static",
+        description="static: the mean of learned piece vectors, which a few thousand rows can teach; bert: a small BERT, which "
+        "wants far more of them; layers, heads, inner_width and dropout are of the latter",
+    )
     width: int = Field(256, gt=0, description="Hidden size")
     layers: int = Field(3, gt=0, description="Number of layers")
     heads: int = Field(4, gt=0, description="Attention heads")
     inner_width: int = Field(768, gt=0, description="Size of the feed-forward part")
-    vocabulary: int = Field(3000, gt=100, description="Pieces of the jamo tokenizer")
+    vocabulary: int = Field(6000, gt=100, description="Pieces of the jamo tokenizer")
     dropout: float = Field(0.1, ge=0, lt=1, description="Dropout inside the encoder")
     piece_dropout: float = Field(0.1, ge=0, lt=1, description="Share of BPE merges left out in training")
     pretraining_epochs: int = Field(
@@ -98,6 +103,9 @@ class SbertPreset(BaseModel):
     epochs: int = Field(10, ge=1, description="Passes over the pairs")
     rate: float = Field(2e-5, gt=0, description="Peak learning rate")
     batch: int = Field(16, ge=1, description="Pairs in a batch")
+    weight_decay: float = Field(
+        0.01, ge=0, description="AdamW weight decay; 0 for static vectors, of which few move in a step"
+    )
     warmup: float = Field(0.1, ge=0, lt=1, description="Share of the steps with a rising rate")
     validation: float = Field(0.1, gt=0, lt=1, description="Share of the training data kept for choosing")
     max_length: int = Field(64, gt=0, description="Longest text in ids")

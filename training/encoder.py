@@ -1,4 +1,4 @@
-"""An untrained S-BERT: a jamo tokenizer made from our text and a small BERT with mean pooling.
+"""An untrained S-BERT: a jamo tokenizer made from our text, and a mean of piece vectors or a small BERT with mean pooling.
 
 Text is taken apart into jamo (NFKD), which makes 느금마, ㄴㄱㅁ and typos share pieces; pieces are BPE over jamo. Knows nothing about
 what the encoder will be trained for.
@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+from sentence_transformers.sentence_transformer.modules import Pooling, StaticEmbedding, Transformer
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
@@ -56,6 +57,12 @@ def jamo_tokenizer(texts: Iterable[str], size: int, max_length: int) -> PreTrain
 def untrained(preset: EncoderPreset, texts: Iterable[str], max_length: int) -> SentenceTransformer:
     """A SentenceTransformer with random weights."""
     tokenizer = jamo_tokenizer(texts, preset.vocabulary, max_length)
+    if preset.kind == "static":
+        pieces = tokenizer.backend_tokenizer
+        pieces.post_processor = processors.TemplateProcessing(single="$A", special_tokens=[])
+        embedding = StaticEmbedding(pieces, embedding_dim=preset.width)
+        torch.nn.init.normal_(embedding.embedding.weight)
+        return SentenceTransformer(modules=[embedding])
     model = BertModel(
         BertConfig(
             vocab_size=len(tokenizer),
@@ -87,7 +94,8 @@ def wrap(base: str | Path, max_length: int) -> SentenceTransformer:
 @contextmanager
 def pieces_dropped(model: SentenceTransformer, share: float) -> Iterator[None]:
     """Leaves out a ``share`` of the tokenizer's BPE merges while training, so that a word is seen in several cuts."""
-    bpe = model.tokenizer.backend_tokenizer.model
+    tokenizer = model.tokenizer
+    bpe = getattr(tokenizer, "backend_tokenizer", tokenizer).model
     if share and isinstance(bpe, models.BPE):
         bpe.dropout = share
     try:

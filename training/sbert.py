@@ -204,7 +204,8 @@ def train(preset: Preset, kind: Kind, run: Run, place: Path, *, resume: bool = T
         data, table = memory_data(part, combos, preset.seed)
         texts = list(data["prompt"]) + list(data["item"])
         evaluator = measure.MemoryEvaluator(kept_combos, held_smalltalk())
-    model = start(part, list(texts))
+    # Each text once, and plain sentences beside them: pieces should be those of written Korean, not of what was respelt.
+    model = start(part, sorted({*texts}) + Corpus().plain())
     if part.base == "nothing" and part.encoder.pretraining_epochs:
         pretraining.pretrain(
             model,
@@ -223,7 +224,7 @@ def train(preset: Preset, kind: Kind, run: Run, place: Path, *, resume: bool = T
             max_steps=max_steps,
             per_device_train_batch_size=part.batch,
             learning_rate=part.rate,
-            weight_decay=0.01,
+            weight_decay=part.weight_decay,
             warmup_steps=round(steps * part.epochs * part.warmup),
             lr_scheduler_type="cosine",
             bf16=preset.bf16 and bases.has_bf16(),
@@ -262,9 +263,10 @@ def publish(model: SentenceTransformer, place: Path) -> None:
     """Saves with bfloat16 weights; config.json says float32, so that they are loaded and used as such."""
     model.float().cpu()
     model.to(torch.bfloat16).save(str(place), create_model_card=False)
-    settings = bases.read_json(place / "config.json")
-    settings["dtype"] = "float32"
-    bases.write_json(place / "config.json", settings)
+    if (place / "config.json").exists():  # a transformer; static vectors are loaded as they are
+        settings = bases.read_json(place / "config.json")
+        settings["dtype"] = "float32"
+        bases.write_json(place / "config.json", settings)
 
 
 def inference_test(kind: Kind, place: Path, run: Run) -> None:

@@ -19,6 +19,7 @@ class EngineSpec:
     max_model_len: int
     max_num_seqs: int
     max_lora_rank: int
+    max_adapters: int = 1
     gpu_share: float = 0.0
     cpu_kv_cache_gib: float = 0.25
     token_ms: float = 0.0
@@ -29,7 +30,7 @@ class GenerationRequest:
     """One text to continue.
 
     ``max_total_tokens`` counts prompt and output together, ``max_tokens`` the output alone; the smaller limit holds.
-    With ``choices`` the output is exactly one of them, followed by ``stop``. ``stop`` itself is never part of the output.
+    With ``choices`` the output is exactly one of them, followed by ``stop``. Output ends before ``stop`` or one of ``more_stops``.
     """
 
     prompt: str
@@ -39,7 +40,12 @@ class GenerationRequest:
     max_tokens: int | None = None
     max_total_tokens: int | None = None
     choices: tuple[str, ...] = ()
+    more_stops: tuple[str, ...] = ()
     seed: int | None = None
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        return (self.stop, *self.more_stops)
 
 
 @dataclass(frozen=True)
@@ -62,12 +68,26 @@ class TextEngine(Protocol):
     def generate(self, request: GenerationRequest) -> AsyncGenerator[Chunk, None]:
         """Pieces of output as they come. Closing the generator stops the generation. Raises PromptTooLong, KeyError (adapter)."""
 
+    async def load_adapter(self, name: str, path: Path) -> None:
+        """Serves ``name`` by the adapter at ``path``, which was checked before; running requests keep what they began with."""
+
+    async def unload_adapter(self, name: str) -> None: ...
+
     def count_tokens(self, text: str) -> int: ...
+
+    async def running(self) -> int:
+        """Requests that have not finished."""
 
     async def check(self) -> None:
         """Raises when the engine can't generate any more."""
 
     def close(self) -> None: ...
+
+
+def before_stop(text: str, stops: tuple[str, ...]) -> tuple[str, bool]:
+    """``text`` up to the first of ``stops``, and whether there was one."""
+    found = [at for stop in stops if (at := text.find(stop)) >= 0]
+    return (text[: min(found)], True) if found else (text, False)
 
 
 def room(request: GenerationRequest, prompt_tokens: int, max_model_len: int) -> int:

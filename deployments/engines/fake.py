@@ -6,8 +6,9 @@ It is honest about being one: every answer is marked 🧪. Knows the formats' ma
 import asyncio
 import re
 from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
 
-from deployments.engines.base import Chunk, EngineSpec, GenerationRequest, room
+from deployments.engines.base import Chunk, EngineSpec, GenerationRequest, before_stop, room
 from ohlora.prompts import ANSWER_START, OHLORA_ANSWER, SUMMARY_START, USER_QUESTION
 
 
@@ -37,13 +38,22 @@ class FakeEngine:
         self._max_model_len = spec.max_model_len if spec else 4096
         self._token_seconds = spec.token_ms / 1000 if spec else 0.0
         self._script = script
+        self._running = 0
 
     async def start(self) -> None:
         return
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[Chunk, None]:
         limit = room(request, self.count_tokens(request.prompt), self._max_model_len)
-        words = self._script(request).partition(request.stop)[0].split()
+        self._running += 1
+        try:
+            async for chunk in self._written(request, limit):
+                yield chunk
+        finally:
+            self._running -= 1
+
+    async def _written(self, request: GenerationRequest, limit: int) -> AsyncGenerator[Chunk, None]:
+        words = before_stop(self._script(request), request.stops)[0].split()
         for number, word in enumerate(words[:limit], start=1):
             await asyncio.sleep(self._token_seconds)
             last = number == min(len(words), limit)
@@ -51,8 +61,17 @@ class FakeEngine:
         if not words:
             yield Chunk("", 1, "stop")
 
+    async def load_adapter(self, name: str, path: Path) -> None:
+        return
+
+    async def unload_adapter(self, name: str) -> None:
+        return
+
     def count_tokens(self, text: str) -> int:
         return len(text.split())
+
+    async def running(self) -> int:
+        return self._running
 
     async def check(self) -> None:
         return

@@ -1,12 +1,13 @@
 """Text generation by transformers and peft: requests that wait together are generated together.
 
-Knows nothing about tasks or Ray. A single adapter is merged into the base, which saves its extra products at every token;
-several are switched per batch. Output comes in one piece.
+Knows nothing about tasks or Ray. Where there can be one adapter only it is merged into the base, which saves its extra products at
+every token; several are switched per batch. Output comes in one piece.
 """
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer, LogitsProcessor, StoppingCriteria
 
 from deployments import gpu
-from deployments.engines.base import Chunk, EngineSpec, GenerationRequest, room
+from deployments.engines.base import Chunk, EngineSpec, GenerationRequest, before_stop, room
 
 
 @dataclass
@@ -28,7 +29,7 @@ class _Waiting:
     def group(self) -> tuple[object, ...]:
         """Requests of one group can share a call of `generate`."""
         request = self.request
-        return (request.adapter, request.temperature, request.stop, request.choices, request.seed)
+        return (request.adapter, request.temperature, request.stops, request.choices, request.seed)
 
 
 class HFEngine:
@@ -39,6 +40,10 @@ class HFEngine:
         self._worker: asyncio.Task[None] | None = None
         self._tries: dict[tuple[tuple[str, ...], str], _Trie] = {}
         self._model: Any = None
+        self._adapters: dict[str, str] = {}  # served name -> name inside of peft
+        self._loaded = 0
+        self._in_batch = 0
+        self._using = asyncio.Lock()  # an adapter can't be added while a batch runs
 
     async def start(self) -> None:
         with gpu.starting(self._spec.gpu_share):
@@ -59,18 +64,43 @@ class HFEngine:
         if spec.adapters:
             from peft import PeftModel
 
-            names = [*spec.adapters]
-            model = PeftModel.from_pretrained(model, str(spec.adapters[names[0]]), adapter_name=names[0])
-            for name in names[1:]:
-                model.load_adapter(str(spec.adapters[name]), adapter_name=name)
-            if len(names) == 1:
+            first, *others = spec.adapters
+            model = PeftModel.from_pretrained(model, str(spec.adapters[first]), adapter_name=self._name(first))
+            for name in others:
+                model.load_adapter(str(spec.adapters[name]), adapter_name=self._name(name))
+            if not others and spec.max_adapters == 1:
                 model = model.merge_and_unload()
         self._model = model.eval()
         self._eos = self._tokenizer.eos_token_id
         self._pad = self._tokenizer.pad_token_id if self._tokenizer.pad_token_id is not None else self._eos
 
+    def _name(self, name: str) -> str:
+        self._loaded += 1
+        self._adapters[name] = f"{name}-{self._loaded}"
+        return self._adapters[name]
+
+    async def load_adapter(self, name: str, path: Path) -> None:
+        if not hasattr(self._model, "load_adapter") or not hasattr(self._model, "peft_config"):
+            raise RuntimeError("this engine was started for one adapter: raise max_adapters")
+        async with self._using:
+            before = self._adapters.get(name)
+            own = f"{name}-{self._loaded + 1}"
+            await asyncio.to_thread(self._model.load_adapter, str(path), adapter_name=own)
+            self._loaded += 1
+            self._adapters[name] = own
+            if before:
+                self._model.set_adapter(own)
+                self._model.delete_adapter(before)
+            self._model.eval()
+
+    async def unload_adapter(self, name: str) -> None:
+        own = self._adapters.pop(name, None)
+        if own and len(self._model.peft_config) > 1:
+            async with self._using:
+                self._model.delete_adapter(own)
+
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[Chunk, None]:
-        if request.adapter is not None and request.adapter not in self._spec.adapters:
+        if request.adapter is not None and request.adapter not in self._adapters:
             raise KeyError(request.adapter)
         ids = self._fast.encode(request.prompt).ids  # with the start token of tokenizers that have one, as in training
         done: asyncio.Future[Chunk] = asyncio.get_running_loop().create_future()
@@ -91,12 +121,16 @@ class HFEngine:
             if not batch:
                 continue
             try:
-                chunks = await asyncio.to_thread(self._run, batch)
+                async with self._using:
+                    self._in_batch = len(batch)
+                    chunks = await asyncio.to_thread(self._run, batch)
             except Exception as error:
                 for waiting in batch:
                     if not waiting.done.done():
                         waiting.done.set_exception(error)
                 continue
+            finally:
+                self._in_batch = 0
             for waiting, chunk in zip(batch, chunks, strict=True):
                 if not waiting.done.done():
                     waiting.done.set_result(chunk)
@@ -108,8 +142,8 @@ class HFEngine:
         rows = [[self._pad] * (longest - len(w.ids)) + w.ids for w in batch]
         mask = [[0] * (longest - len(w.ids)) + [1] * len(w.ids) for w in batch]
         device = self._model.device
-        if request.adapter and len(self._spec.adapters) > 1:
-            self._model.set_adapter(request.adapter)
+        if request.adapter and hasattr(self._model, "set_adapter") and hasattr(self._model, "peft_config"):
+            self._model.set_adapter(self._adapters[request.adapter])
         if request.seed is not None:
             torch.manual_seed(request.seed)
         constraint = self._constraint(request, longest) if request.choices else None
@@ -121,7 +155,7 @@ class HFEngine:
             # top_k and top_p off: plain sampling, as vLLM does by default.
             **({"temperature": request.temperature, "top_k": 0, "top_p": 1.0} if request.temperature > 0 else {}),
             logits_processor=[constraint] if constraint else [],
-            stopping_criteria=[_StopText(self._fast, request.stop, longest)],
+            stopping_criteria=[_StopText(self._fast, request.stops, longest)],
             pad_token_id=self._pad,
             eos_token_id=self._eos,
         )
@@ -141,11 +175,14 @@ class HFEngine:
             text, finish = self._fast.decode(ids), "stop"
         else:
             text, finish = self._fast.decode(ids), "length"
-        before, stop, _ = text.partition(waiting.request.stop)
-        return Chunk(before, len(ids), "stop" if stop else finish)
+        before, stopped = before_stop(text, waiting.request.stops)
+        return Chunk(before, len(ids), "stop" if stopped else finish)
 
     def count_tokens(self, text: str) -> int:
         return len(self._fast.encode(text, add_special_tokens=False).ids)
+
+    async def running(self) -> int:
+        return len(self._waiting) + self._in_batch
 
     async def check(self) -> None:
         if self._model is None:
@@ -158,14 +195,14 @@ class HFEngine:
 class _StopText(StoppingCriteria):
     """Ends a row when its stop mark has been written, however it was split into tokens."""
 
-    def __init__(self, tokenizer: Tokenizer, stop: str, start: int) -> None:
-        self._tokenizer, self._stop, self._start = tokenizer, stop, start
+    def __init__(self, tokenizer: Tokenizer, stops: tuple[str, ...], start: int) -> None:
+        self._tokenizer, self._stops, self._start = tokenizer, stops, start
         # Byte-level tokens hold at least a byte, so a mark and the half-characters around it fit into this many.
-        self._window = len(stop.encode()) + 4
+        self._window = max(len(stop.encode()) for stop in stops) + 4
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **_: object) -> torch.Tensor:
         tails = input_ids[:, max(self._start, input_ids.shape[1] - self._window) :].tolist()
-        found = [self._stop in text for text in self._tokenizer.decode_batch(tails)]
+        found = [any(stop in text for stop in self._stops) for text in self._tokenizer.decode_batch(tails)]
         return torch.tensor(found, device=input_ids.device)
 
 

@@ -9,6 +9,7 @@ import os
 import uuid
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
@@ -25,6 +26,7 @@ class VLLMEngine:
         self._spec = spec
         self._tokenizer = Tokenizer.from_file(str(spec.base / "tokenizer.json"))
         self._adapters: dict[str, Any] = {}
+        self._loaded = 0
         self._engine: Any = None
 
     async def start(self) -> None:
@@ -33,12 +35,21 @@ class VLLMEngine:
         processes.mark_children()
         with gpu.starting(self._spec.gpu_share):
             self._engine = self._load()
+        for name, path in self._spec.adapters.items():
+            await self.load_adapter(name, path)
+        await self._warm_up()
+
+    async def load_adapter(self, name: str, path: Path) -> None:
         from vllm.lora.request import LoRARequest
 
-        for number, (name, path) in enumerate(self._spec.adapters.items(), start=1):
-            self._adapters[name] = LoRARequest(name, number, str(path))
-            await self._engine.add_lora(self._adapters[name])
-        await self._warm_up()
+        # A new number for each: requests that run keep the adapter they began with, which the engine drops when it needs room.
+        self._loaded += 1
+        request = LoRARequest(f"{name}-{self._loaded}", self._loaded, str(path))
+        await self._engine.add_lora(request)
+        self._adapters[name] = request
+
+    async def unload_adapter(self, name: str) -> None:
+        self._adapters.pop(name, None)
 
     def _load(self) -> Any:
         spec = self._spec
@@ -64,8 +75,8 @@ class VLLMEngine:
             dtype=spec.dtype,
             max_model_len=spec.max_model_len,
             max_num_seqs=spec.max_num_seqs,
-            enable_lora=bool(spec.adapters),
-            max_loras=max(1, len(spec.adapters)),
+            enable_lora=bool(spec.adapters) or spec.max_adapters > 1,
+            max_loras=max(spec.max_adapters, len(spec.adapters)),
             max_lora_rank=spec.max_lora_rank,
             enforce_eager=not spec.gpu_share,
             enable_prefix_caching=True,
@@ -84,6 +95,7 @@ class VLLMEngine:
                     pass
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[Chunk, None]:
+        adapter = self._adapters[request.adapter] if request.adapter else None
         from vllm.inputs import TokensPrompt
         from vllm.sampling_params import RequestOutputKind, SamplingParams, StructuredOutputsParams
 
@@ -94,7 +106,7 @@ class VLLMEngine:
         params = SamplingParams(
             temperature=request.temperature,
             max_tokens=room(request, len(ids), self._spec.max_model_len),
-            stop=[request.stop],
+            stop=[*request.stops],
             seed=request.seed,
             output_kind=RequestOutputKind.DELTA,
             structured_outputs=StructuredOutputsParams(choice=choices) if choices else None,
@@ -103,7 +115,7 @@ class VLLMEngine:
             TokensPrompt(prompt_token_ids=ids),
             params,
             request_id=uuid.uuid4().hex,
-            lora_request=self._adapters[request.adapter] if request.adapter else None,
+            lora_request=adapter,
         )
         # Closing the generator is what aborts the request in the engine.
         async with aclosing(outputs):

@@ -23,6 +23,7 @@ _CODES = {
     "session_busy": (409, "conflict_error"),
     "idempotency_in_progress": (409, "conflict_error"),
     "body_too_large": (413, "invalid_request_error"),
+    "headers_too_large": (431, "invalid_request_error"),
     "prompt_too_long": (422, "invalid_request_error"),
     "validation_error": (422, "invalid_request_error"),
     "idempotency_mismatch": (422, "invalid_request_error"),

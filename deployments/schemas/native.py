@@ -1,6 +1,6 @@
 """Requests and replies of the native API (`/v1/chat`), as in the HTTP contract."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
@@ -43,6 +43,19 @@ class ChatRequest(BaseModel):
         None, description="IANA name; the configured default where it is left out"
     )
     stream: bool = Field(False, description="Server-sent events instead of one reply")
+
+
+class Sampling(BaseModel):
+    """What a client may ask of one answer; what is left out is the persona's."""
+
+    model_config = ConfigDict(frozen=True)
+
+    temperature: float | None = None
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+
+
+AS_CONFIGURED = Sampling()
 
 
 class PoseReply(BaseModel):
@@ -96,8 +109,17 @@ class Timings(BaseModel):
 
 
 class Source(BaseModel):
+    id: str
+    title: str
     text: str
     similarity: float
+
+
+class Usage(BaseModel):
+    """Tokens of the answer model, over all tries of the answer."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
 
 
 class ChatReply(BaseModel):
@@ -115,6 +137,20 @@ class ChatReply(BaseModel):
     timings_ms: Timings
 
 
+class TurnReply(ChatReply):
+    """A reply with what only the OpenAI-compatible form shows."""
+
+    finish_reason: Literal["stop", "length", "content_filter"] = Field(
+        "stop", description="stop: she was done; length: a limit ended it; content_filter: it was not answered"
+    )
+    usage: Usage = Field(default_factory=Usage)
+
+
+def native(reply: dict[str, Any]) -> dict[str, Any]:
+    """A ``TurnReply`` as the native API shows it."""
+    return {name: value for name, value in reply.items() if name in ChatReply.model_fields}
+
+
 class Health(BaseModel):
     status: Literal["ok"] = "ok"
 
@@ -125,6 +161,8 @@ class Part(BaseModel):
     adapter: str | None = None
     engine: str | None = None
     num_gpus: float = 0
+    adapters: list[str] | None = Field(None, description="Answer: what personas may use")
+    documents: int | None = Field(None, description="RagSBERT: how many it knows")
     reason: str | None = Field(None, description="Why it does not answer")
 
 

@@ -13,7 +13,7 @@ from deployments.engines.base import GenerationRequest
 from deployments.engines.fake import echo
 from deployments.models import ModelUnavailable
 from deployments.schemas.errors import ApiError
-from deployments.schemas.native import ChatRequest
+from deployments.schemas.native import ChatRequest, native
 from ohlora import prompts
 from state.errors import SessionBusy
 from state.store import Store
@@ -75,7 +75,7 @@ def is_memory(request: GenerationRequest) -> bool:
 async def test_a_reply_has_every_field_of_the_contract(make_world):
     reply = await (await make_world()).say("로라야 안녕")
     assert reply["answer"] == "🧪 로라야 안녕"
-    assert set(reply) == {
+    assert set(native(reply)) == {
         "turn_id", "session_id", "persona", "answer", "system_message", "pose", "memory", "summary", "ethics",
         "sources", "degraded", "timings_ms",
     }  # fmt: skip
@@ -151,7 +151,7 @@ async def test_an_unfit_answer_is_generated_again_and_the_calendar_warmer(make_w
 async def test_the_small_models_of_the_cpu_profile_may_be_cooler(make_world):
     world = await make_world()
     answer = world.models.handles["Answer"].replica
-    answer.reconfigure({"temperature": 0.6, "cpu_temperature": 0.2})
+    await answer.reconfigure({"temperature": 0.6, "cpu_temperature": 0.2})
     await world.say("안녕")
     assert [r.temperature for r in world.asked if r.prompt.endswith(prompts.ANSWER_START)] == [0.2]
     answer.profile = "gpu"
@@ -444,7 +444,6 @@ async def test_a_full_queue_is_said_as_overload(make_world):
 
 async def test_a_prompt_that_leaves_no_room_at_all_is_too_long(make_world):
     world = await make_world()
-    answer = world.models.handles["Answer"].replica
-    answer.settings = answer.settings.model_copy(update={"max_total_tokens": 3})
+    world.conversation.settings = IngressSettings.model_validate({"personas": {"ohlora": {"max_total_tokens": 3}}})
     with pytest.raises(ApiError, match="prompt_too_long"):
         await world.say("하나 둘 셋 넷")

@@ -7,53 +7,22 @@ import httpx
 import pytest
 
 from deployments import http
-from deployments.config import IngressSettings
-from deployments.conversation import Conversation
-from deployments.records import Records
 from deployments.schemas.errors import ApiError
-from deployments.schemas.native import ChatRequest, Part, Ready
+from deployments.schemas.native import Part
 from state import errors as state_errors
 from state.store import Store
-from tests.support import LocalModels
-
-
-class Service:
-    """What the ingress offers, on fakes; ``failure`` is raised instead of a reply."""
-
-    def __init__(self, conversation: Conversation, records: Records) -> None:
-        self.conversation = conversation
-        self.records = records
-        self.failure: Exception | None = None
-        self.parts = {"Answer": Part(ok=True)}
-
-    @property
-    def settings(self) -> IngressSettings:
-        return self.conversation.settings
-
-    async def chat(self, request: ChatRequest, idempotency_key: str | None) -> tuple[dict[str, Any], bool]:
-        if self.failure:
-            raise self.failure
-        return await self.conversation.reply(request, idempotency_key=idempotency_key, body_digest="d")
-
-    def events(self, request: ChatRequest, idempotency_key: str | None) -> Any:
-        return self.conversation.events(request, idempotency_key=idempotency_key, body_digest="d")
-
-    async def ready(self) -> Ready:
-        ok = all(part.ok for part in self.parts.values())
-        status = "ready" if ok else "not_ready"
-        return Ready(status=status, profile="cpu", store=Part(ok=True), deployments=self.parts)
+from tests.support import LocalModels, LocalService
 
 
 @pytest.fixture
-async def service(store: Store) -> Service:
+async def service(store: Store) -> LocalService:
     models = await LocalModels.create()
     models.score()
-    conversation = Conversation(models, store, profile="cpu", embedder="fake")
-    return Service(conversation, Records(models, store, embedder="fake"))
+    return LocalService(models, store)
 
 
 @pytest.fixture
-async def client(service: Service) -> AsyncIterator[httpx.AsyncClient]:
+async def client(service: LocalService) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(http.create_app(service), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         yield client
