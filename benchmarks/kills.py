@@ -53,7 +53,8 @@ def config(folder: Path, port: int) -> Path:
     engines = {
         name: {"engine": "fake", "base": "none", "token_ms": 5} for name in ("answer", "summary", "memory", "pose")
     }
-    encoders = {name: {"engine": "fake", "model": "none"} for name in ("memory_sbert", "ethics_sbert")}
+    encoders: dict[str, Any] = {name: {"engine": "fake", "model": "none"} for name in ("memory_sbert", "ethics_sbert")}
+    encoders["rag_sbert"] = {"engine": "fake", "model": "none", "documents": "models/tiny/documents"}
     app["args"] = {"profile": "cpu", "data_dir": str(folder), "cpu": engines | encoders}
     for deployment in app["deployments"]:
         deployment["health_check_period_s"] = 1

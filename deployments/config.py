@@ -83,7 +83,7 @@ class EncoderConfig(GpuModel):
 
 
 class RagConfig(EncoderConfig):
-    """The encoder of the tutor's documents, and the store of them that it made."""
+    """The encoder of the tutor's documents, and the store of them that it made. It may stay on the CPU on a GPU box as well."""
 
     documents: str = Field(
         min_length=1, description="Folder of a document store, made by `python -m deployments.documents`"
@@ -133,7 +133,7 @@ class AppConfig(Settings):
         if self.profile == "gpu" and self.gpu is None:
             raise ValueError("profile is gpu, but there is no section gpu: add it, or set profile: cpu")
         for name, model in self.gpu.items() if self.gpu else []:
-            if not model.num_gpus and model.engine != "fake":
+            if not model.num_gpus and model.engine != "fake" and not isinstance(model, RagConfig):
                 raise ValueError(f"gpu.{name}.num_gpus is 0: give every model of the gpu profile its share")
         return self
 

@@ -54,7 +54,10 @@ def create_app(service: Service, *, behind_serve: bool = False) -> FastAPI:
     @app.post(
         "/v1/chat",
         response_model=ChatReply,
-        responses={code: {"model": ErrorReply, "description": text} for code, text in described.items()},
+        responses={
+            200: sse.described("With `stream`: token {text}, pose, done (the whole reply) or error; data is JSON")
+        }
+        | {code: {"model": ErrorReply, "description": text} for code, text in described.items()},
         tags=["chat"],
     )
     async def chat(

@@ -31,7 +31,11 @@ def router(service: Service) -> APIRouter:
     }
     routes = APIRouter(tags=["openai"])
 
-    @routes.post("/v1/chat/completions", response_model=wire.Completion, responses=errors)
+    @routes.post(
+        "/v1/chat/completions",
+        response_model=wire.Completion,
+        responses={200: sse.described("With `stream`: data is a chat.completion.chunk, an error, or [DONE]")} | errors,
+    )
     async def complete(
         request: Request,
         body: wire.CompletionRequest,

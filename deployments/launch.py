@@ -231,7 +231,8 @@ def show(ready: Ready, address: str, log: Path, seconds: float) -> None:
         table.add_column(column, overflow="fold")
     for name, part in ready.deployments.items():
         share = f"{part.num_gpus:g}" if part.num_gpus else "–"
-        table.add_row(name, part.engine, part.model, part.adapter or "–", share)
+        adapters = f"{part.adapter} ({', '.join(part.adapters)})" if part.adapters else part.adapter
+        table.add_row(name, part.engine, part.model, adapters or "–", share)
     console.print(table)
     body = json.dumps({"user_id": "mina", "session_id": "s1", "message": "로라야 안녕! 오늘 뭐해?"}, ensure_ascii=False)
     console.print("Try it:")

@@ -221,9 +221,10 @@ class TurnScript:
                     "prompt_too_long", param="message", fields={"tokens": tokens, "limit": tokens - 1}
                 ) from None
             except UnknownAdapter as error:
-                # The operator named an adapter that is not there: nobody can talk to this persona now.
+                # A persona that is configured, but whose adapter this profile does not have.
                 logger.error("persona %s: %s", self._persona_name, error)
-                raise ApiError("model_unavailable", detail=self._persona_name) from error
+                known = ", ".join(name for name in self._settings.personas if name != self._persona_name)
+                raise ApiError("model_not_found", param="persona", detail=self._persona_name, known=known) from error
             except ModelUnavailable as error:
                 raise refused(error) from error
             finally:

@@ -215,6 +215,7 @@ def train(preset: Preset, kind: Kind, run: Run, place: Path, *, resume: bool = T
             seed=preset.seed,
             folder=run.folder,
         )
+    static = part.base == "nothing" and part.encoder.kind == "static"
     steps = max(1, len(data) // (part.batch * part.epochs))
     trainer = SentenceTransformerTrainer(
         model=model,
@@ -227,7 +228,8 @@ def train(preset: Preset, kind: Kind, run: Run, place: Path, *, resume: bool = T
             weight_decay=part.weight_decay,
             warmup_steps=round(steps * part.epochs * part.warmup),
             lr_scheduler_type="cosine",
-            bf16=preset.bf16 and bases.has_bf16(),
+            # Cosines of static vectors are all there is to learn from; in bfloat16 near ones can't be told apart.
+            bf16=preset.bf16 and bases.has_bf16() and not static,
             use_cpu=not torch.cuda.is_available(),
             train_sampling_strategy="sequential",
             eval_strategy="steps",
