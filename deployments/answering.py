@@ -63,7 +63,7 @@ class Answering:
                 self.finish_reason = chunk.finish_reason or self.finish_reason
                 text += chunk.text
                 if not hold:
-                    self.send(answers.sendable(_without_begun(text, call.stop), self._local))
+                    self.send(answers.sendable(_without_stop(text, call.stop), self._local))
         return before_stop(text, call.stop)[0]
 
     def send(self, answer: str) -> None:
@@ -73,8 +73,11 @@ class Answering:
             self._sent = answer
 
 
-def _without_begun(text: str, stops: tuple[str, ...]) -> str:
-    """``text`` without an end that may be the beginning of a stop."""
+def _without_stop(text: str, stops: tuple[str, ...]) -> str:
+    """``text`` up to a stop, or without an end that may be the beginning of one."""
+    text, stopped = before_stop(text, stops)
+    if stopped:
+        return text
     longest = max((size for stop in stops for size in range(1, len(stop) + 1) if text.endswith(stop[:size])), default=0)
     return text[: len(text) - longest] if longest else text
 

@@ -192,7 +192,8 @@ class Conversation:
         return as_events(run)
 
     def _prompt(self, message: str, persona: str) -> str:
-        """What a model may read of a message. Raises ApiError for one that is too long or says nothing."""
+        """What a model may read of a message. Raises ApiError for a message that is too long or says nothing, and for a
+        persona that isn't there."""
         self._check_length(message, persona)
         prompt = prompts.neutralise(message)
         if not prompt:
@@ -201,6 +202,8 @@ class Conversation:
         return prompt
 
     def _check_length(self, message: str, persona: str) -> None:
+        if persona not in self.settings.personas:
+            raise ApiError("model_not_found", param="persona", detail=persona, known=", ".join(self.settings.personas))
         limit = self.settings.personas[persona].max_prompt_tokens or self._numbers.max_prompt_tokens
         tokens = self._models.count_tokens(unicodedata.normalize("NFC", message))
         if tokens > limit:

@@ -20,10 +20,15 @@ def readable(text: str) -> str:
     """``text`` if it says something and can be written as UTF-8."""
     if not text.strip():
         raise ValueError("the text is empty")
+    return encodable(text)
+
+
+def encodable(text: str) -> str:
+    """``text`` if it can be written as UTF-8."""
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise ValueError("the message holds half a surrogate pair, which is no character") from None
+        raise ValueError("the text holds half a surrogate pair, which is no character") from None
     return text
 
 

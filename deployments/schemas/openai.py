@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from deployments.schemas.native import Id, Sampling, Usage, readable
+from deployments.schemas.native import Id, Sampling, Usage, encodable
 
 # Parameters that clients send by habit, with the values that ask for nothing.
 _NEUTRAL: dict[str, tuple[Any, ...]] = {
@@ -32,9 +32,13 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
 }
 
 
+Text = Annotated[str, AfterValidator(encodable)]
+Stop = Annotated[Text, Field(min_length=1, max_length=100)]  # white space is one too
+
+
 class TextPart(BaseModel):
     type: Literal["text"]
-    text: str
+    text: Text
 
 
 class Message(BaseModel):
@@ -43,7 +47,7 @@ class Message(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: str | list[TextPart] | None = Field(None, description="Text, or parts of type text")
+    content: Text | list[TextPart] | None = Field(None, description="Text, or parts of type text")
 
     @property
     def text(self) -> str:
@@ -56,12 +60,6 @@ class StreamOptions(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     include_usage: bool = Field(False, description="One more chunk at the end holds the usage")
-
-
-def _utf8(stops: str | list[str] | None) -> str | list[str] | None:
-    for stop in [stops] if isinstance(stops, str) else stops or []:
-        readable(stop)
-    return stops
 
 
 class CompletionRequest(BaseModel):
@@ -84,12 +82,7 @@ class CompletionRequest(BaseModel):
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
-    stop: Annotated[
-        Annotated[str, Field(min_length=1, max_length=100)]
-        | Annotated[list[Annotated[str, Field(min_length=1, max_length=100)]], Field(max_length=4)]
-        | None,
-        AfterValidator(_utf8),
-    ] = None
+    stop: Stop | Annotated[list[Stop], Field(max_length=4)] | None = None
 
     def unsupported(self) -> list[str]:
         """Names of parameters that ask for what can't be done."""
