@@ -7,6 +7,7 @@ and .md files. Knows nothing about Ray or turns. A store belongs to the model th
 """
 
 import csv
+import io
 import json
 import shutil
 import tempfile
@@ -53,28 +54,36 @@ class DocumentStore:
 
 def read(source: Path) -> list[Document]:
     """Documents of a CSV, a JSONL file or a folder. Raises DocumentError."""
-    if source.is_dir():
-        files = sorted(p for p in source.rglob("*") if p.suffix in (".txt", ".md"))
-        rows = [{"id": str(f.relative_to(source)), "title": f.stem, "text": _text(f)} for f in files]
-    elif source.suffix == ".csv":
-        rows = list(csv.DictReader(_text(source).splitlines(keepends=True)))
-    elif source.suffix in (".jsonl", ".ndjson"):
-        rows = [_object(source, n, line) for n, line in enumerate(_text(source).splitlines(), 1) if line.strip()]
-    else:
-        raise DocumentError(f"{source}: give a .csv, a .jsonl or a folder of .txt and .md files")
     found: dict[str, Document] = {}
-    for number, row in enumerate(rows, start=1):
+    for number, (where, row) in enumerate(_rows(source), start=1):
         try:
-            document = Document.model_validate({"id": f"doc-{number}"} | {k: v for k, v in row.items() if v})
+            document = Document.model_validate({"id": f"doc-{number}"} | {k: v for k, v in row.items() if k and v})
         except ValidationError as error:
             first = error.errors()[0]
-            raise DocumentError(f"{source} document {number}: {first['loc'][0]}: {first['msg']}") from None
+            raise DocumentError(f"{where}: {first['loc'][0]}: {first['msg']}") from None
         if document.id in found:
-            raise DocumentError(f"{source} document {number}: the id {document.id!r} is there already")
+            raise DocumentError(f"{where}: the id {document.id!r} is there already")
         found[document.id] = document
     if not found:
         raise DocumentError(f"{source} holds no documents")
     return [*found.values()]
+
+
+def _rows(source: Path) -> list[tuple[str, dict[str, Any]]]:
+    """What each document says, and where it stands."""
+    if source.is_dir():
+        files = sorted(p for p in source.rglob("*") if p.suffix in (".txt", ".md") and p.is_file())
+        return [(str(f), {"id": str(f.relative_to(source)), "title": f.stem, "text": _text(f)}) for f in files]
+    if source.suffix == ".csv":
+        reader = csv.DictReader(io.StringIO(_text(source), newline=""))
+        try:
+            return [(f"{source} line {reader.line_num}", row) for row in reader]
+        except csv.Error as error:
+            raise DocumentError(f"{source} line {reader.reader.line_num}: not valid CSV ({error})") from None
+    if source.suffix in (".jsonl", ".ndjson"):
+        lines = enumerate(_text(source).split("\n"), start=1)  # not splitlines: a text may hold U+2028
+        return [(f"{source} line {n}", _object(source, n, line)) for n, line in lines if line.strip()]
+    raise DocumentError(f"{source}: give a .csv, a .jsonl or a folder of .txt and .md files")
 
 
 def _text(file: Path) -> str:
@@ -97,7 +106,8 @@ def _object(source: Path, number: int, line: str) -> dict[str, Any]:
 
 
 def write(folder: Path, store: DocumentStore) -> None:
-    """Puts a store at ``folder``, whole or not at all."""
+    """Puts a store at ``folder``, whole or not at all. Raises DocumentError rather than take the place of other files."""
+    _refuse_to_replace(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(dir=folder.parent))
     lines = (json.dumps(d.model_dump(), ensure_ascii=False) for d in store.documents)
@@ -109,18 +119,26 @@ def write(folder: Path, store: DocumentStore) -> None:
     made.rename(folder)
 
 
+def _refuse_to_replace(folder: Path) -> None:
+    if folder.exists() and not (folder / ABOUT).is_file() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise DocumentError(f"{folder} is there and is no document store: name another folder")
+
+
 def load(folder: Path, embedder: str, setting: str) -> DocumentStore:
     """The store at ``folder``. Raises DocumentError where it is none, or was made by another model than ``embedder``."""
     if not (folder / ABOUT).is_file():
         raise DocumentError(f"{setting}: {folder} is no document store; make one with python -m deployments.documents")
-    about = json.loads((folder / ABOUT).read_text())
-    if about["embedder"] != embedder:
+    try:
+        made_by = json.loads((folder / ABOUT).read_text())["embedder"]
+        vectors = np.load(folder / VECTORS, allow_pickle=False)
+    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+        raise DocumentError(f"{setting}: {folder} can't be read ({error}); make it again") from error
+    if made_by != embedder:
         raise DocumentError(
             f"{setting}: the embeddings of {folder} are of another model than the one that serves; make the store "
             f"again with python -m deployments.documents {folder / TEXTS} --to {folder}"
         )
     documents = read(folder / TEXTS)
-    vectors = np.load(folder / VECTORS, allow_pickle=False)
     if len(documents) != len(vectors):
         raise DocumentError(
             f"{setting}: {folder} has {len(documents)} texts and {len(vectors)} embeddings; make it again"
@@ -131,6 +149,7 @@ def load(folder: Path, embedder: str, setting: str) -> DocumentStore:
 def build(source: Path, to: Path, model: Any, embedder: str) -> DocumentStore:
     """Embeds the documents of ``source`` and puts the store at ``to``. Shows a progress bar."""
     documents = read(source)
+    _refuse_to_replace(to)  # before the work, not after it
     vectors = model.encode(
         [d.text for d in documents], normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=True
     )

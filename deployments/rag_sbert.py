@@ -43,7 +43,7 @@ class RagSBERT(Encoder):
         folder = settings.documents or self.config.documents  # type: ignore[attr-defined]  # a RagConfig
         try:
             self._store = await self._open(folder, "deployments.RagSBERT.user_config.documents")
-        except documents.DocumentError as error:
+        except (documents.DocumentError, checkpoints.CheckpointError) as error:
             if not self._configured:
                 raise
             logger.error("the documents were refused and the old ones go on: %s", error)
