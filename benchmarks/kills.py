@@ -24,11 +24,10 @@ from typing import Any
 
 import httpx
 import psutil
-import yaml
 from rich.console import Console
 from rich.progress import Progress
 
-from deployments.config import ROOT
+from benchmarks import fakes
 from deployments.launch import Run, read_config, redis_server
 
 console = Console(stderr=True)
@@ -46,28 +45,9 @@ class Told:
 
 
 def config(folder: Path, port: int) -> Path:
-    """The shipped file with fakes instead of models and two ingress replicas."""
-    file = yaml.safe_load((ROOT / "serve_config.yaml").read_text())
-    file["http_options"]["port"] = port
-    app = file["applications"][0]
-    engines = {
-        name: {"engine": "fake", "base": "none", "token_ms": 5} for name in ("answer", "summary", "memory", "pose")
-    }
-    encoders: dict[str, Any] = {name: {"engine": "fake", "model": "none"} for name in ("memory_sbert", "ethics_sbert")}
-    encoders["rag_sbert"] = {"engine": "fake", "model": "none", "documents": "models/tiny/documents"}
-    app["args"] = {"profile": "cpu", "data_dir": str(folder), "cpu": engines | encoders}
-    for deployment in app["deployments"]:
-        deployment["health_check_period_s"] = 1
-        if deployment["name"] == "Ingress":
-            deployment["num_replicas"] = 2
-            # A turn that waits for a dead replica ends soon, and no fake memory is near enough to be used.
-            deployment["user_config"] |= {
-                "deadlines_s": dict.fromkeys(("answer", "ethics", "memory", "pose", "summary"), 3)
-            }
-            deployment["user_config"]["cpu"] |= {"memory_threshold": 1.0}
-    path = folder / "serve_config.yaml"
-    path.write_text(yaml.safe_dump(file, allow_unicode=True))
-    return path
+    """Fakes and two ingress replicas. A turn that waits for a dead replica ends soon; no fake memory is near enough to be used."""
+    deadlines = dict.fromkeys(("answer", "ethics", "memory", "pose", "summary"), 3)
+    return fakes.config(folder, port, token_ms=5, replicas=2, deadlines_s=deadlines, cpu={"memory_threshold": 1.0})
 
 
 async def talk(client: httpx.AsyncClient, user: str, told: Told, stop: asyncio.Event, rng: random.Random) -> None:

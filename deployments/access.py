@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import hmac
 import ipaddress
+import json
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -114,7 +115,7 @@ def _main() -> None:
         except ValueError as error:
             typer.secho(f"error: {error}", fg="red", err=True)
             raise typer.Exit(2) from None
-        line = ", ".join(f"{k}: {v}" for k, v in made.model_dump(exclude_none=True).items())
+        line = ", ".join(f"{k}: {json.dumps(v)}" for k, v in made.model_dump(exclude_none=True).items())
         typer.echo(f"key, shown only now:  {key}")
         typer.echo("add to serve_config.yaml, under deployments: Ingress: user_config: access: keys:")
         typer.echo(f"- {{{line}}}")

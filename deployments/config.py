@@ -307,6 +307,9 @@ class IngressSettings(Settings):
 
     default_timezone: str = Field("Asia/Seoul", description="Time zone of a user who says none (IANA name)")
     answer_tries: int = Field(5, ge=1, le=20, description="Generations of an answer until one may be sent")
+    max_turns: int = Field(
+        64, ge=1, description="Turns that a replica takes at once; one more is refused with 429 instead of waiting"
+    )
     max_body_bytes: int = Field(65536, ge=1024, description="A larger request body is refused with 413")
     max_header_bytes: int = Field(16384, ge=1024, description="Larger request headers are refused with 431")
     access: AccessSettings = Field(default_factory=AccessSettings, description="Keys, limits, CORS")

@@ -104,12 +104,16 @@ class Edge:
                 raise ApiError("body_too_large", limit=limit)
             await self._app(scope, limited, with_headers)
         except ApiError as error:
-            await self._render(scope, error)(scope, receive, with_headers)
+            await self._refuse(scope, error)(scope, receive, with_headers)
         except Exception:
             logger.exception("request %s failed", request_id)
             if started:
                 raise
-            await self._render(scope, ApiError("internal_error"))(scope, receive, with_headers)
+            await self._refuse(scope, ApiError("internal_error"))(scope, receive, with_headers)
+
+    def _refuse(self, scope: Scope, error: ApiError) -> ASGIApp:
+        """The error, which pages of the configured origins may read like any other."""
+        return Cors(self._render(scope, error), self._settings)
 
 
 class Cors:

@@ -18,6 +18,7 @@ from deployments.conversation import Stateless
 from deployments.records import Records
 from deployments.schemas.errors import ApiError, language_of
 from deployments.schemas.native import ChatRequest, Ready, Sampling
+from ohlora.persona import INVALID, NOT_JSON
 from state import errors as state_errors
 from state.limits import Allowance
 
@@ -98,7 +99,7 @@ def add_errors(app: FastAPI) -> None:
 
         app.add_exception_handler(kind, handler)
 
-    on(RequestValidationError, lambda _, error: _of_validation(error))
+    on(RequestValidationError, _of_validation)
     on(HTTPException, _of_http)
     for kind in (ApiError, state_errors.NotFound, *_OF_STORE):
         on(kind, lambda _, error: as_api_error(error) or ApiError("internal_error"))
@@ -113,13 +114,17 @@ def error_body(request: Request, error: Exception) -> dict[str, Any]:
     return (known or ApiError("internal_error")).body(language, request.scope["state"]["request_id"])
 
 
-def _of_validation(error: RequestValidationError) -> ApiError:
+def _of_validation(request: Request, error: RequestValidationError) -> ApiError:
     """The first thing that is wrong with a request; a body that is no JSON has a code of its own."""
     first = error.errors()[0]
     if first["type"] == "json_invalid":
         return ApiError("invalid_json", detail=first.get("ctx", {}).get("error", "JSON"))
+    if first["loc"] == ("body",) and "json" not in request.headers.get("content-type", ""):
+        return ApiError("invalid_json", detail=NOT_JSON)
     where = ".".join(str(part) for part in first["loc"] if part != "body") or "body"
-    return ApiError("validation_error", param=where, detail=first["msg"].removeprefix("Value error, "))
+    english = first["msg"].removeprefix("Value error, ")
+    korean = INVALID.get(first["type"], english).format(**first.get("ctx", {}))
+    return ApiError("validation_error", param=where, detail=(korean, english))
 
 
 def _of_http(request: Request, error: HTTPException) -> ApiError:

@@ -7,8 +7,8 @@ import asyncio
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
-from contextlib import aclosing
+from collections.abc import Iterator, Mapping
+from contextlib import aclosing, contextmanager
 from typing import Any, Literal
 
 from fastapi import FastAPI
@@ -55,6 +55,7 @@ class Ingress:
         self._store = Store.from_url(url, config.store)
         self._configured = False
         self._started = False
+        self._turns = 0
         self._conversation = Conversation(self._models, self._store, profile=profile, embedder=embedder)
         self.records = Records(self._models, self._store, embedder=embedder)
 
@@ -83,34 +84,49 @@ class Ingress:
         self, request: ChatRequest, idempotency_key: str | None, sampling: Sampling = AS_CONFIGURED
     ) -> tuple[dict[str, Any], bool]:
         """The reply to one message and whether it was kept from an earlier request with this key."""
-        await self._check(request.persona)
-        return await self._conversation.reply(
-            request, sampling=sampling, idempotency_key=idempotency_key, body_digest=_digest(request, sampling)
-        )
+        with self._admitted():
+            await self._check(request.persona)
+            return await self._conversation.reply(
+                request, sampling=sampling, idempotency_key=idempotency_key, body_digest=_digest(request, sampling)
+            )
 
     async def events(
         self, request: ChatRequest, idempotency_key: str | None, sampling: Sampling = AS_CONFIGURED
     ) -> sse.Events:
         """The events of one turn as they happen."""
-        await self._check(request.persona)
         turn = self._conversation.events(
             request, sampling=sampling, idempotency_key=idempotency_key, body_digest=_digest(request, sampling)
         )
-        async with aclosing(turn):
-            async for event in turn:
-                yield event
+        with self._admitted():
+            await self._check(request.persona)
+            async with aclosing(turn):
+                async for event in turn:
+                    yield event
 
     async def stateless(self, asked: Stateless) -> dict[str, Any]:
         """The reply to a message of a conversation that the client keeps itself."""
-        await self._check(asked.persona)
-        return await self._conversation.stateless(asked)
+        with self._admitted():
+            await self._check(asked.persona)
+            return await self._conversation.stateless(asked)
 
     async def stateless_events(self, asked: Stateless) -> sse.Events:
-        await self._check(asked.persona)
         turn = self._conversation.stateless_events(asked)
-        async with aclosing(turn):
-            async for event in turn:
-                yield event
+        with self._admitted():
+            await self._check(asked.persona)
+            async with aclosing(turn):
+                async for event in turn:
+                    yield event
+
+    @contextmanager
+    def _admitted(self) -> Iterator[None]:
+        """Room for one turn more. Raises ApiError overloaded at once when there is none: waiting would slow those who are in."""
+        if self._turns >= self.settings.max_turns:
+            raise ApiError("overloaded")
+        self._turns += 1
+        try:
+            yield
+        finally:
+            self._turns -= 1
 
     async def personas(self) -> list[str]:
         """Personas whose adapter Answer has, and whose documents can be looked up."""

@@ -52,20 +52,20 @@ def refusal(answer: str, now: dt.datetime) -> Refusal | None:
 
 _DAY_WORD = re.compile("오늘|지금|내일|불금")
 _SETTLED = re.compile(r"[.!?…]\s+\S+\s")
-_HALF_MARK = re.compile(r"\S*답변$")
+# What a rule looks for, without spaces and in lower case: an end of text that may be the beginning of one is held back.
+_HAZARDS = tuple(hazard.casefold() for hazard in (*_LEFTOVERS, "http", "오늘", "지금", "내일", "불금"))
+_NEVER = re.compile("|".join(r"\s*".join(map(re.escape, hazard)) for hazard in (*_LEFTOVERS, "http")), re.IGNORECASE)
+_LONGEST_HAZARD = 24  # characters of the longest one, spaces between its letters included
 
 
 def sendable(text: str, now: dt.datetime) -> str:
     """The part of an unfinished answer that may be sent already, cleaned; it only ever grows while ``text`` does.
 
-    Held back is what a rule may still refuse: the last word, an open bracket, and a sentence about 오늘, 지금, 내일 or 불금 until
-    the next one has begun, because only its end tells what it claims. Empty when what is there may not be sent at all.
+    Held back is what a rule may still refuse: an end that may become a mark, a link or a day word, an open bracket, and a
+    sentence about 오늘, 지금, 내일 or 불금 until the next one has begun, because only its end tells what it claims. Empty when what is
+    there may not be sent at all.
     """
-    if ANSWER_STOP in text:
-        head = text
-    else:
-        head, space, _ = text.rpartition(" ")
-        head += space
+    head = text if ANSWER_STOP in text else text[: _safe_length(text)]
     for opened, closed in ("()", "[]"):
         at = head.rfind(opened)
         if at >= 0 and closed not in head[at:]:
@@ -76,6 +76,17 @@ def sendable(text: str, now: dt.datetime) -> str:
             day = found.start()
             break
     head = head[:day].rstrip()
-    half = _HALF_MARK.search(head)
-    cleaned = clean(head[: half.start()] if half else head)
+    if ANSWER_STOP not in text:
+        never = _NEVER.search(head)
+        head = head[: never.start()] if never else head
+    cleaned = clean(head[: _safe_length(head)])
     return cleaned if refusal(cleaned, now) is None else ""
+
+
+def _safe_length(text: str) -> int:
+    """Length of ``text`` without an end that may be the beginning of something a rule looks for."""
+    for start in range(max(len(text) - _LONGEST_HAZARD, 0), len(text)):
+        end = "".join(text[start:].split()).casefold()
+        if end and not text[start].isspace() and any(hazard.startswith(end) for hazard in _HAZARDS):
+            return start
+    return len(text)

@@ -37,6 +37,36 @@ NOT_ANSWERED = (
     "I'm sorry, I won't answer that. Let's talk with respect for each other.",
 )
 
+# What pydantic finds wrong with a value, by its error type; {…} is the error's own context. Others are said in English.
+INVALID = {
+    "missing": "꼭 있어야 하는 값이 빠졌어요",
+    "extra_forbidden": "모르는 필드예요. 이름을 확인해 주세요",
+    "string_type": "문자열이어야 해요",
+    "string_too_short": "{min_length}자 이상이어야 해요",
+    "string_too_long": "{max_length}자 이하여야 해요",
+    "string_pattern_mismatch": "쓸 수 없는 글자가 있거나 너무 길어요. 1–128자의 A–Z a–z 0–9 . _ : @ - 만 쓸 수 있어요",
+    "bool_parsing": "true나 false여야 해요",
+    "bool_type": "true나 false여야 해요",
+    "int_parsing": "정수여야 해요",
+    "int_type": "정수여야 해요",
+    "int_from_float": "정수여야 해요",
+    "float_type": "숫자여야 해요",
+    "float_parsing": "숫자여야 해요",
+    "greater_than_equal": "{ge} 이상이어야 해요",
+    "less_than_equal": "{le} 이하여야 해요",
+    "literal_error": "{expected} 가운데 하나여야 해요",
+    "list_type": "목록이어야 해요",
+    "too_short": "{min_length}개 이상이어야 해요",
+    "too_long": "{max_length}개 이하여야 해요",
+    "dict_type": "객체여야 해요",
+    "model_type": "객체여야 해요",
+    "model_attributes_type": "객체여야 해요",
+}
+NOT_JSON = (
+    "Content-Type을 application/json으로 보내 주세요",
+    "send it with Content-Type: application/json",
+)
+
 # code -> (Korean, English): what happened, and what to do about it.
 ERRORS = {
     "invalid_json": (

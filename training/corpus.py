@@ -21,6 +21,7 @@ _SHARES: dict[Task, dict[str, float]] = {  # drawn examples per written row
     Task.TUTOR: {},
 }
 _OTHER_SUMMARY = 0.4  # of the rows without context get the summary of another row, which says nothing about them
+_QUOTED = 600  # tutor answers in the document's own words, in every epoch
 _SELF_CONTAINED = 6  # letters from which a prompt is understood by itself: 왜? is about the turn before
 
 
@@ -38,7 +39,9 @@ class Corpus:
 
     def draw(self, task: Task, rng: random.Random) -> list[Example]:
         if task is Task.TUTOR:
-            return [vary_example(example, rng, self.varied) for example in self._tutor(rng)]
+            found = self._tutor(rng) + [substitute.quoted(rng) for _ in range(_QUOTED)]
+            rng.shuffle(found)
+            return [vary_example(example, rng, self.varied) for example in found]
         shares = _SHARES[task]
         rows = self.rows if task is Task.POSE else [self._continued(row, rng) for row in self.rows]
         found = [row.example(task) for row in rows]

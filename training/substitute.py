@@ -90,6 +90,23 @@ def refused(rng: random.Random, abusive: list[tuple[str, str]], summary: str | N
     return Example(prompts.answer_prompt(turn), prompts.completion(Task.ANSWER, answer))
 
 
+@cache
+def _asked() -> tuple[list[data_files.Question], dict[str, data_files.Document]]:
+    return data_files.questions("train"), data_files.documents()
+
+
+def quoted(rng: random.Random) -> Example:
+    """A tutor example that answers in the document's own words: what teaches a small model to read it out, not to recall."""
+    questions, documents = _asked()
+    row = rng.choice(questions)
+    text = documents[row.document].text
+    meaning, _, idea = text.partition(" : ")[2].partition(" | 핵심 아이디어: ")
+    said = f"{meaning}는 거야." if meaning.endswith("다") else fill("{v|이야|야}.", meaning)
+    if idea.endswith("다") and rng.random() < 0.3:
+        said = f"{idea[:-1]}라는 게 핵심이야." if idea.endswith(("이다", "아니다")) else f"{idea}는 게 핵심이야."
+    return Example(prompts.tutor_prompt(row.question, text), prompts.completion(Task.TUTOR, said))
+
+
 def _called(prompt: str, rng: random.Random) -> str:
     """Sometimes with her name in front and a tail behind, as people write."""
     head = rng.choice(("", "", "", "", "로라야 ", "오로라 ", "있잖아 ", "야 ")) if not prompt.startswith("로라") else ""

@@ -16,6 +16,9 @@ import psutil
 import pytest
 import yaml
 
+from benchmarks import fakes
+from deployments.launch import redis_server
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -81,6 +84,10 @@ class System:
                     return process
         raise AssertionError(f"no replica of {deployment}")
 
+    def redis(self) -> psutil.Process:
+        """The embedded redis-server."""
+        return redis_server(self.folder / "data")[0]
+
     def say(self, message: str, session: str = "s1", user: str = "mina", **fields: Any) -> httpx.Response:
         body = {"user_id": user, "session_id": session, "message": message} | fields
         return httpx.post(f"{self.address}/v1/chat", json=body, timeout=60)
@@ -103,6 +110,35 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+class FakeSystem(System):
+    """The same on the shipped fakes: what stands around the models is tested without them."""
+
+    def _file(self) -> dict[str, Any]:
+        path = fakes.config(self.folder, self.port, token_ms=20)
+        file = yaml.safe_load(path.read_text())
+        file["applications"][0]["args"] |= {"data_dir": str(self.folder / "data"), "store": {"session_wait_s": 0.3}}
+        return file
+
+    def deploy(self, **ingress: Any) -> None:
+        """Takes ``ingress`` into the ingress's user_config; nothing restarts. What an earlier call changed is as before."""
+        file = yaml.safe_load(self.config.read_text())
+        for deployment in file["applications"][0]["deployments"]:
+            if deployment["name"] == "Ingress":
+                deployment["user_config"] |= ingress
+        changed = self.folder / "changed.yaml"
+        changed.write_text(yaml.safe_dump(file, allow_unicode=True))
+        serve = [str(Path(sys.executable).parent / "serve"), "deploy", str(changed)]
+        subprocess.run(serve, env=os.environ | {"RAY_AUTH_MODE": "token"}, check=True, timeout=60, capture_output=True)
+
+
+@pytest.fixture(scope="session")
+def fake_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeSystem]:
+    system = FakeSystem(tmp_path_factory.mktemp("fakes"))
+    system.start()
+    yield system
+    system.stop()
 
 
 @pytest.fixture(scope="session")
