@@ -157,8 +157,8 @@ class TurnScript:
         """INPUT, the answer model's prompt, and a shorter one where that leaves no room."""
         if self._persona.format == "tutor":
             document = prompts.neutralise(known.sources[0].text) if known.sources else None
-            prompt = prompts.tutor_prompt(self._prompt, document)
-            return self._prompt, prompt, prompt
+            bare = prompts.tutor_prompt(self._prompt, None)
+            return self._prompt, prompts.tutor_prompt(self._prompt, document), bare
         bare = clock.with_time_context(self._prompt, self._local)
         turn_input = prompts.answer_input(bare, memory=known.text, summary=known.summary)
         return turn_input, prompts.answer_prompt(turn_input), prompts.answer_prompt(bare)
@@ -207,7 +207,7 @@ class TurnScript:
         return embedded[0], self._begun.ids + [item.id for item in self._begun.stale], vectors
 
     async def _answer(self, prompt: str, bare: str, hold: bool) -> str:
-        """Where a long memory or summary leaves no room for an answer, the ``bare`` prompt is answered."""
+        """Where a long memory, summary or document leaves no room for an answer, the ``bare`` prompt is answered."""
         calls = [
             call_for(text, self._persona.adapter, self._persona.max_total_tokens, self._sampling)
             for text in dict.fromkeys((prompt, bare))
@@ -384,7 +384,7 @@ class TurnScript:
                 self._begun.ledger[:] = changed.ledger
                 await self._blocked(scores, answer)
                 verdict = ethics.judge(self._policy, scores, answer, changed.ledger, self._now)
-                reply.system_message = warning_text(verdict)
+                reply.system_message = warning_text(verdict) or self._not_found(known)
         if self._lease.idempotency_key is None:  # else the reply stays exactly as it was stored for a repeat
             self._timings.commit = self._elapsed(begin)
             self._timings.total = self._elapsed(self._started)
