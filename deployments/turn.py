@@ -384,7 +384,7 @@ class TurnScript:
                 self._begun.ledger[:] = changed.ledger
                 await self._blocked(scores, answer)
                 verdict = ethics.judge(self._policy, scores, answer, changed.ledger, self._now)
-                reply.system_message = warning_text(verdict) or self._not_found(known)
+                reply.system_message = warning_text(verdict)
         if self._lease.idempotency_key is None:  # else the reply stays exactly as it was stored for a repeat
             self._timings.commit = self._elapsed(begin)
             self._timings.total = self._elapsed(self._started)
