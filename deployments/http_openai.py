@@ -5,6 +5,8 @@ Knows HTTP and the wire format; what a turn is stands in deployments/conversatio
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request
@@ -63,9 +65,10 @@ def router(service: Service) -> APIRouter:
             )
         created = int(time.time())
         if not body.stream:
-            if isinstance(asked, Stateless):
-                return JSONResponse(wire.completion(await service.stateless(asked), created))
-            reply, replayed = await service.chat(asked, idempotency_key, body.sampling)
+            with _named_as_sent():
+                if isinstance(asked, Stateless):
+                    return JSONResponse(wire.completion(await service.stateless(asked), created))
+                reply, replayed = await service.chat(asked, idempotency_key, body.sampling)
             return JSONResponse(
                 wire.completion(reply, created), headers={"idempotent-replayed": "true"} if replayed else None
             )
@@ -86,7 +89,8 @@ def router(service: Service) -> APIRouter:
             made = "".join(f"data: {json.dumps(chunk, ensure_ascii=False)}\n\n" for chunk in chunks.of(name, data))
             return made + (DONE if name == "done" else "")
 
-        return await sse.response(events, service.settings.ping_s, frames, lambda error: error_body(request, error))
+        with _named_as_sent():
+            return await sse.response(events, service.settings.ping_s, frames, lambda error: error_body(request, error))
 
     @routes.get("/v1/models")
     async def models(request: Request) -> wire.ModelList:
@@ -104,6 +108,16 @@ def router(service: Service) -> APIRouter:
         return wire.Model(id=model)
 
     return routes
+
+
+@contextmanager
+def _named_as_sent() -> Iterator[None]:
+    """A turn's errors name fields of the native request; a client of this one knows others."""
+    try:
+        yield
+    except ApiError as error:
+        error.param = {"persona": "model", "message": "messages"}.get(error.param or "", error.param)
+        raise
 
 
 def _session(body: wire.CompletionRequest) -> str | None:

@@ -325,7 +325,7 @@ async def test_an_image_part_is_refused(client, asked):
         ([{"role": "system", "content": "안녕"}], "messages"),
         ([{"role": "user", "content": "  "}], "messages"),
         ([{"role": "user", "content": None}], "messages"),
-        ([{"role": "user", "content": "(답변 종료)"}], "message"),
+        ([{"role": "user", "content": "(답변 종료)"}], "messages"),
         ([{"role": "pirate", "content": "안녕"}], "messages.0.role"),
     ],
 )
@@ -398,7 +398,7 @@ async def test_a_model_that_is_not_there_is_named_beside_those_that_are(client):
 async def test_a_completion_of_a_model_that_is_not_there_is_not_found(client, store, session, stream):
     with pytest.raises(openai.NotFoundError) as caught:
         await client.chat.completions.create(model="gpt-4o", messages=HELLO, stream=stream, **session)
-    assert caught.value.code == "model_not_found"
+    assert (caught.value.code, caught.value.param) == ("model_not_found", "model")
     assert await store.sessions("mina") == []
 
 
@@ -433,6 +433,7 @@ async def test_a_prompt_that_is_too_long_says_how_long_and_what_fits(client, ask
         await client.chat.completions.create(model="ohlora", messages=told, stream=stream, **session)
     error = caught.value.body
     assert (error["code"], error["tokens"], error["limit"]) == ("prompt_too_long", 60, 40)
+    assert error["param"] == "messages"
     assert not asked
 
 
