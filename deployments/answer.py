@@ -47,14 +47,29 @@ class Answer(LanguageModel):
                 raise
             logger.error("the adapters were refused and the old ones go on: %s", error)
             return
-        for name, folder in folders.items():
-            await self.engine.load_adapter(name, folder)
+        loaded = []
+        try:
+            for name, folder in folders.items():
+                await self.engine.load_adapter(name, folder)
+                loaded.append(name)
+        except Exception as error:  # only loading finds a damaged file, or an engine started for one adapter
+            if not self._configured:
+                raise
+            logger.error("the adapters were refused and the old ones go on: %s could not be loaded: %s", name, error)
+            for name in loaded:
+                await self._put_back(name, served.get(name))
+            return
         for name in served.keys() - wanted.keys():
-            if name == self.task and self.config.adapter:
-                await self.engine.load_adapter(name, await asyncio.to_thread(self._checked, name, self.config.adapter))
-            else:
-                await self.engine.unload_adapter(name)
+            await self._put_back(name, None)
         self.settings, self._served, self._configured = settings, dict(wanted), True
+
+    async def _put_back(self, name: str, ref: ModelRef | None) -> None:
+        """Serves ``name`` by ``ref`` again; without one, by the adapter in args, or not at all."""
+        ref = ref or (self.config.adapter if name == self.task else None)
+        if ref:
+            await self.engine.load_adapter(name, await asyncio.to_thread(self._checked, name, ref))
+        else:
+            await self.engine.unload_adapter(name)
 
     def _checked(self, name: str, ref: ModelRef) -> Any:
         setting = f"deployments.Answer.user_config.adapters.{self.profile}.{name}"

@@ -361,6 +361,29 @@ async def test_a_wrong_adapter_is_refused_and_the_old_settings_and_adapters_go_o
     assert await text(replica, "tutor") == before
 
 
+async def test_when_one_of_several_cannot_be_loaded_none_is_taken(start, tmp_path, caplog):
+    replica = await start(max_adapters=4)
+    await replica.reconfigure(TUTOR)
+    before = [await text(replica, name) for name in ("output_message", "tutor")]
+    damaged = Path(changed(tmp_path / "damaged", "tutor"))
+    weights = damaged / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    adapters = {"tutor": f"{TINY}/adapters/output_message", "output_message": f"{TINY}/adapters/tutor"}
+    await replica.reconfigure({"adapters": {"cpu": adapters | {"third": str(damaged)}}})
+    assert "the old ones go on: third could not be loaded" in caplog.text
+    assert replica.adapters() == ["output_message", "tutor"]
+    assert [await text(replica, name) for name in ("output_message", "tutor")] == before
+
+
+async def test_an_engine_started_for_one_adapter_refuses_another_and_goes_on(start, caplog):
+    replica = await start(max_adapters=1)
+    await replica.reconfigure({})
+    before = await text(replica, "output_message")
+    await replica.reconfigure({"adapters": {"cpu": {"output_message": f"{TINY}/adapters/tutor"}}})
+    assert "raise max_adapters" in caplog.text
+    assert await text(replica, "output_message") == before
+
+
 async def test_more_adapters_than_there_is_room_for_are_refused_with_the_setting_to_raise(start, caplog):
     replica = await start(max_adapters=2)
     await replica.reconfigure(TUTOR)
