@@ -12,7 +12,7 @@ EXTRA ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --no-deps --require-hashes --progress-bar on
 
-.PHONY: serve chat test lint typecheck unit integration e2e bench check deploy help clean
+.PHONY: serve chat models test lint typecheck unit integration e2e bench check deploy help clean
 .DEFAULT_GOAL := help
 
 serve: $(VENV)/.installed-$(EXTRA) ## set up, then run serve_config.yaml (CONFIG=… for another file)
@@ -45,6 +45,11 @@ bench: $(VENV)/.installed-dev ## the figures of benchmarks/README.md
 
 check: $(VENV)/.installed-$(EXTRA) ## check serve_config.yaml without starting anything
 	@$(BIN)/python -m deployments.launch $(CONFIG) --check
+
+models: $(VENV)/.installed-dev ## train the small models of models/tiny again (about an hour on two cores)
+	$(BIN)/python -m training.run --preset tiny --force
+	$(BIN)/python -m deployments.documents training/data/tutor/documents.jsonl --to models/tiny/documents
+	$(BIN)/python -m training.card models/tiny
 
 deploy: ## take a changed serve_config.yaml into the running system; what may change without a restart does
 	@$(BIN)/python -m deployments.launch $(CONFIG) --check

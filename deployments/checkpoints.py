@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from deployments import documents
 from deployments.config import ROOT, EncoderConfig, LanguageModelConfig, ModelRef, ModelsConfig, RagConfig
 
 CHECKSUMS = "checksums.sha256"
@@ -207,11 +208,8 @@ def check_local(models: ModelsConfig, profile: str) -> None:
         if isinstance(model, EncoderConfig):
             if is_local(model.model):
                 check_encoder(model, setting)
-            if isinstance(model, RagConfig) and not (ROOT / model.documents).expanduser().is_dir():
-                raise CheckpointError(
-                    f"{setting}.documents: there is no folder {ROOT / model.documents}; "
-                    "python -m deployments.documents makes one"
-                )
+            if isinstance(model, RagConfig) and is_local(model.model):
+                documents.load(ROOT / Path(model.documents).expanduser(), identity(model.model), f"{setting}.documents")
         elif is_local(model.base):
             if model.adapter is None or is_local(model.adapter):
                 check_language_model(model, setting)

@@ -39,7 +39,7 @@ def create_app(service: Service, *, behind_serve: bool = False) -> FastAPI:
     app.add_middleware(Cors, settings=lambda: service.settings)
     app.add_middleware(Edge, settings=lambda: service.settings, render=rendered, behind_serve=behind_serve)
     add_errors(app)
-    described = {
+    described: dict[int | str, str] = {
         401: "invalid_api_key",
         403: "user_blocked: with blocked_until, categories and sanction_id; not_permitted",
         404: "model_not_found: no such persona",
@@ -54,9 +54,7 @@ def create_app(service: Service, *, behind_serve: bool = False) -> FastAPI:
     @app.post(
         "/v1/chat",
         response_model=ChatReply,
-        responses={
-            200: sse.described("With `stream`: token {text}, pose, done (the whole reply) or error; data is JSON")
-        }
+        responses=sse.described("With `stream`: token {text}, pose, done (the whole reply) or error; data is JSON")
         | {code: {"model": ErrorReply, "description": text} for code, text in described.items()},
         tags=["chat"],
     )

@@ -36,7 +36,7 @@ def router(service: Service) -> APIRouter:
     @routes.post(
         "/v1/chat/completions",
         response_model=wire.Completion,
-        responses={200: sse.described("With `stream`: data is a chat.completion.chunk, an error, or [DONE]")} | errors,
+        responses=sse.described("With `stream`: data is a chat.completion.chunk, an error, or [DONE]") | errors,
     )
     async def complete(
         request: Request,

@@ -37,7 +37,7 @@ RUN = (
     "OHLORA_RUN"  # in the environment of everything that a run starts: its data folder, which one run may use at a time
 )
 STOP_S = 18.0
-_FAILED = re.compile(r"(?:CheckpointError|EmbeddedRedisError|ValueError|ValidationError)[^:\n]*: (.+)")
+_FAILED = re.compile(r"(?:CheckpointError|DocumentError|EmbeddedRedisError|ValueError|ValidationError)[^:\n]*: (.+)")
 console = Console()
 
 

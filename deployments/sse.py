@@ -14,11 +14,11 @@ Events = AsyncGenerator[tuple[str, dict[str, Any]], None]
 Render = Callable[[str, dict[str, Any]], str]
 
 
-def described(text: str) -> dict[str, Any]:
-    """What a route says of its stream in the schema: the form of one event."""
+def described(text: str) -> dict[int | str, dict[str, Any]]:
+    """What a route says of its stream in the schema, as FastAPI's ``responses``: the form of one event."""
     fields = {name: {"type": "string"} for name in ("event", "data")}
     event = {"type": "object", "properties": fields, "required": ["data"], "description": text}
-    return {"content": {"text/event-stream": {"schema": event}}}
+    return {200: {"content": {"text/event-stream": {"schema": event}}}}
 
 
 PING = ": ping\n\n"

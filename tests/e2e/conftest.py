@@ -84,6 +84,24 @@ class System:
                     return process
         raise AssertionError(f"no replica of {deployment}")
 
+    def deploy(self, **user_configs: dict[str, Any]) -> None:
+        """Takes changes of ``user_config`` by deployment into what runs; nothing restarts. What an earlier call changed is as before."""
+        file = yaml.safe_load(self.config.read_text())
+        for deployment in file["applications"][0]["deployments"]:
+            deployment["user_config"] = deployment.get("user_config") or {}
+            deployment["user_config"] |= user_configs.get(deployment["name"], {})
+            if not deployment["user_config"]:
+                del deployment["user_config"]
+        changed = self.folder / "changed.yaml"
+        changed.write_text(yaml.safe_dump(file, allow_unicode=True))
+        serve = [str(Path(sys.executable).parent / "serve"), "deploy", str(changed)]
+        subprocess.run(serve, env=os.environ | {"RAY_AUTH_MODE": "token"}, check=True, timeout=60, capture_output=True)
+
+    def logged(self, deployment: str) -> str:
+        """What the replicas of a deployment wrote into their logs."""
+        folder = Path("/tmp/ray/session_latest/logs/serve")
+        return "".join(file.read_text() for file in folder.glob(f"replica_ohlora_{deployment}_*.log"))
+
     def redis(self) -> psutil.Process:
         """The embedded redis-server."""
         return redis_server(self.folder / "data")[0]
@@ -121,31 +139,24 @@ class FakeSystem(System):
         file["applications"][0]["args"] |= {"data_dir": str(self.folder / "data"), "store": {"session_wait_s": 0.3}}
         return file
 
-    def deploy(self, **ingress: Any) -> None:
-        """Takes ``ingress`` into the ingress's user_config; nothing restarts. What an earlier call changed is as before."""
-        file = yaml.safe_load(self.config.read_text())
-        for deployment in file["applications"][0]["deployments"]:
-            if deployment["name"] == "Ingress":
-                deployment["user_config"] |= ingress
-        changed = self.folder / "changed.yaml"
-        changed.write_text(yaml.safe_dump(file, allow_unicode=True))
-        serve = [str(Path(sys.executable).parent / "serve"), "deploy", str(changed)]
-        subprocess.run(serve, env=os.environ | {"RAY_AUTH_MODE": "token"}, check=True, timeout=60, capture_output=True)
-
 
 @pytest.fixture(scope="session")
 def fake_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeSystem]:
     system = FakeSystem(tmp_path_factory.mktemp("fakes"))
-    system.start()
-    yield system
-    system.stop()
+    try:
+        system.start()
+        yield system
+    finally:
+        system.stop()
 
 
 @pytest.fixture(scope="session")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """A system that serves for the whole test run."""
     system = System(tmp_path_factory.mktemp("system"))
-    system.banner = system.start()  # type: ignore[attr-defined]
-    yield system
-    if system.process and system.process.poll() is None:
-        system.stop()
+    try:
+        system.banner = system.start()  # type: ignore[attr-defined]
+        yield system
+    finally:
+        if system.process and system.process.poll() is None:
+            system.stop()

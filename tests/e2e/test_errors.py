@@ -117,12 +117,12 @@ def test_a_session_or_a_key_that_is_in_use(calm):
 
 def test_too_many_and_too_slow(calm):
     url = f"{calm.address}/v1/chat"
-    calm.deploy(access={"user_limit": {"requests": 1, "per_s": 60}})
+    calm.deploy(Ingress={"access": {"user_limit": {"requests": 1, "per_s": 60}}})
     until(lambda: "ratelimit-limit" in calm.say("안녕", user=f"r{time.time()}").headers)
     calm.say("안녕", user="eager")
     both(429, "rate_limited", lambda h: httpx.post(url, json={"user_id": "eager", "message": "안녕"}, headers=h))
 
-    calm.deploy(max_turns=1)
+    calm.deploy(Ingress={"max_turns": 1})
     with concurrent.futures.ThreadPoolExecutor() as pool:
 
         def while_full(headers: dict[str, str]) -> httpx.Response:
@@ -138,7 +138,7 @@ def test_too_many_and_too_slow(calm):
         until(lambda: while_full({}).status_code == 429)
         both(429, "overloaded", while_full)
 
-    calm.deploy(deadlines_s={"turn": 0.2})
+    calm.deploy(Ingress={"deadlines_s": {"turn": 0.2}})
     slow = {"user_id": "slow", "message": SLOW}
     until(lambda: httpx.post(url, json=slow, timeout=30).status_code == 504)
     both(504, "deadline_exceeded", lambda h: httpx.post(url, json=slow, headers=h, timeout=30))
@@ -149,15 +149,12 @@ def test_too_many_and_too_slow(calm):
 def test_keys(calm):
     keys = {name: f"ohlora-{name}-{'k' * 32}" for name in ("own", "front", "boss")}
     hashed = {name: hashlib.sha256(key.encode()).hexdigest() for name, key in keys.items()}
-    calm.deploy(
-        access={
-            "keys": [
-                {"name": "own", "kind": "user", "user_id": "mina", "sha256": hashed["own"]},
-                {"name": "front", "kind": "service", "sha256": hashed["front"]},
-                {"name": "boss", "kind": "admin", "sha256": hashed["boss"]},
-            ]
-        }
-    )
+    listed = [
+        {"name": "own", "kind": "user", "user_id": "mina", "sha256": hashed["own"]},
+        {"name": "front", "kind": "service", "sha256": hashed["front"]},
+        {"name": "boss", "kind": "admin", "sha256": hashed["boss"]},
+    ]
+    calm.deploy(Ingress={"access": {"keys": listed}})
     url = f"{calm.address}/v1/users/mina/memories"
     until(lambda: httpx.get(url).status_code == 401)
     both(401, "invalid_api_key", lambda h: httpx.get(url, headers=h))
@@ -177,7 +174,7 @@ def test_what_is_away(calm):
     url = f"{calm.address}/v1/chat"
     body = {"user_id": "away", "message": "안녕"}
     replica = calm.replica("EthicsSBERT")
-    calm.deploy(deadlines_s={"ethics": 0.5})
+    calm.deploy(Ingress={"deadlines_s": {"ethics": 0.5}})
     replica.suspend()
     try:
         until(lambda: httpx.post(url, json=body, timeout=30).status_code == 503)

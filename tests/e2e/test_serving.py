@@ -9,14 +9,22 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import httpx
+import openai
 import psutil
 import pytest
 import yaml
 
-DEPLOYMENTS = ("Answer", "Summary", "Memory", "Pose", "MemorySBERT", "EthicsSBERT")
+DEPLOYMENTS = ("Answer", "Summary", "Memory", "Pose", "MemorySBERT", "EthicsSBERT", "RagSBERT")
+# The engine's own count of generations that have not finished.
+RUNNING = """
+import ray
+from ray import serve
+ray.init(address="auto", namespace="serve", log_to_driver=False)
+print(serve.get_deployment_handle("Answer", "ohlora").running.remote().result(timeout_s=20))
+"""
+AFTER = ("왜?", "진짜?", "그래서?", "더 말해 줘", "그건 왜 그래?")
 
 
 def test_the_start_ends_with_what_runs_and_what_to_try(system):
@@ -47,12 +55,13 @@ def test_five_turns_with_a_memory_a_summary_and_a_block(system):
         first["timings_ms"][hop] > 0 for hop in ("total", "ethics", "answer", "memory", "pose", "summary", "commit")
     )
 
-    # The answers are greedy, so the same words answered otherwise than in a new session were read with the summary.
-    second = system.say("왜?").json()
-    alone = system.say("왜?", session="another", user="jisu").json()
+    # The answers are greedy, so words answered otherwise than in a new session were read with the summary.
     assert first["summary"]
-    assert second["memory"]["used"] is None
-    assert second["answer"] != alone["answer"], "the summary of the turn before was not used"
+    second = [system.say(words) for words in AFTER]
+    alone = [system.say(words, session=f"another-{n}", user="jisu") for n, words in enumerate(AFTER)]
+    assert all(reply.json()["memory"]["used"] is None for reply in second)
+    answers = [[reply.json()["answer"] for reply in replies] for replies in (second, alone)]
+    assert answers[0] != answers[1], "the summary of the turn before was not used"
 
     third = system.say("취미가 뭐야?").json()
     assert third["answer"]
@@ -99,6 +108,105 @@ def test_a_stream_is_tokens_then_the_pose_then_the_whole_reply(system):
     assert "".join(data["text"] for name, data in events if name == "token") == events[-1][1]["answer"]
 
 
+def test_the_openai_package_streams_a_turn_that_is_kept(system):
+    client = openai.OpenAI(base_url=f"{system.address}/v1", api_key="none")
+    assert [model.id for model in client.models.list()] == ["ohlora", "tutor"]
+    chunks = [
+        *client.chat.completions.create(
+            model="ohlora",
+            messages=[{"role": "system", "content": "x"}, {"role": "user", "content": "취미가 뭐야?"}],
+            user="sora",
+            metadata={"session_id": "openai"},
+            stream=True,
+            stream_options={"include_usage": True},
+        )
+    ]
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+    (turn,) = httpx.get(f"{system.address}/v1/users/sora/sessions/openai").json()["turns"]
+    assert turn["answer"] == text
+    assert chunks[-1].usage.completion_tokens > 3
+    assert chunks[-1].ohlora["pose"]["eyes"]
+
+
+def test_the_stateless_form_keeps_nothing(system):
+    client = openai.OpenAI(base_url=f"{system.address}/v1", api_key="none")
+    conversation = [
+        {"role": "user", "content": "배고파 뭐 먹을까?"},
+        {"role": "assistant", "content": "떡볶이 어때?"},
+        {"role": "user", "content": "취미가 뭐야?"},
+    ]
+    reply = client.chat.completions.create(model="ohlora", messages=conversation, user="nobody-kept")  # type: ignore[arg-type]
+    assert reply.choices[0].message.content
+    assert reply.usage.total_tokens > 0  # type: ignore[union-attr]
+    assert httpx.get(f"{system.address}/v1/users/nobody-kept/export").status_code == 404
+
+
+def test_the_tutor_answers_from_a_document_and_says_when_there_is_none(system):
+    reply = system.say("과적합이 뭐야?", user="sora", session="tutor", persona="tutor").json()
+    assert reply["sources"][0]["id"] == "overfitting"
+    assert reply["answer"]
+    assert reply["system_message"] is None
+    assert reply["memory"] == {"used": None, "saved": None}
+    nothing = system.say("우리 집 앞 편의점 몇 시에 닫아?", user="sora", session="tutor", persona="tutor").json()
+    assert nothing["sources"] == []
+    assert "자료" in nothing["system_message"]
+
+
+def test_a_client_that_leaves_ends_the_generation(system):
+    body = {"user_id": "leaves", "session_id": "s", "message": "취미가 뭐야?", "stream": True}
+    with httpx.stream("POST", f"{system.address}/v1/chat", json=body, timeout=60) as response:
+        next(response.iter_lines())
+    time.sleep(1)
+    running = subprocess.run(
+        [sys.executable, "-c", RUNNING], env=os.environ | {"RAY_AUTH_MODE": "token"}, capture_output=True, text=True
+    )
+    assert running.stdout.split()[-1:] == ["0"], running.stdout + running.stderr[-2000:]
+    assert httpx.get(f"{system.address}/v1/users/leaves/sessions").json() == {"sessions": []}
+
+
+def test_documents_and_adapters_change_without_a_restart_and_wrong_ones_are_refused(system):
+    answer, rag = system.replica("Answer").pid, system.replica("RagSBERT").pid
+    facts = system.folder / "facts.csv"
+    facts.write_text(
+        "id,title,text\nmoon,달 토끼,달 토끼 : 달에서 떡을 찧는 토끼 | 핵심 아이디어: 보름달에 잘 보인다\n"
+    )
+    store = system.folder / "moon"
+    made = [
+        sys.executable,
+        "-m",
+        "deployments.documents",
+        str(facts),
+        "--to",
+        str(store),
+        "--config",
+        str(system.config),
+    ]
+    subprocess.run(made, check=True, timeout=120, capture_output=True)
+    settings = yaml.safe_load(system.config.read_text())["applications"][0]["deployments"]
+    adapters = next(d["user_config"] for d in settings if d["name"] == "Answer")
+
+    def known(question: str, persona: str = "tutor") -> list[str]:
+        reply = system.say(question, user="sora", session="moon", persona=persona).json()
+        return [source["id"] for source in reply["sources"]]
+
+    personas = next(d["user_config"]["personas"] for d in settings if d["name"] == "Ingress")
+    system.deploy(
+        RagSBERT={"documents": str(store)},
+        Answer=adapters
+        | {"adapters": {"cpu": {"tutor": "models/tiny/adapters/tutor", "second": "models/tiny/adapters/summary"}}},
+        Ingress={"personas": personas | {"second": {"adapter": "second"}}},
+    )
+    system.until(lambda: known("달 토끼가 뭐야?") == ["moon"], 30)
+    system.until(lambda: system.say("안녕", user="sora", session="2", persona="second").status_code == 200, 30)
+    system.deploy(Answer=adapters | {"adapters": {"cpu": {"tutor": "models/tiny/adapters/memory"}}})
+    time.sleep(3)
+    assert "which a LlamaForCausalLM does not have" in system.logged("Answer")
+    assert system.say("과적합이 뭐야?", user="sora", session="3", persona="tutor").json()["answer"]
+    system.deploy()
+    system.until(lambda: "overfitting" in known("과적합이 뭐야?"), 30)
+    assert (system.replica("Answer").pid, system.replica("RagSBERT").pid) == (answer, rag)
+
+
 def test_errors_over_http(system):
     def post(content: bytes, **headers: str) -> httpx.Response:
         return httpx.post(
@@ -121,13 +229,10 @@ def test_errors_over_http(system):
 def test_rules_change_without_a_restart_and_wrong_ones_are_refused(system):
     ingress = system.replica("Ingress").pid
 
+    rules = yaml.safe_load(system.config.read_text())["applications"][0]["deployments"][0]["user_config"]
+
     def deploy(limit: int) -> None:
-        file = yaml.safe_load(system.config.read_text())
-        file["applications"][0]["deployments"][0]["user_config"]["cpu"]["max_prompt_tokens"] = limit
-        changed = system.folder / "changed.yaml"
-        changed.write_text(yaml.safe_dump(file, allow_unicode=True))
-        serve = [str(Path(sys.executable).parent / "serve"), "deploy", str(changed)]
-        subprocess.run(serve, env=os.environ | {"RAY_AUTH_MODE": "token"}, check=True, timeout=60, capture_output=True)
+        system.deploy(Ingress={"cpu": rules["cpu"] | {"max_prompt_tokens": limit}})
 
     def limit() -> int:
         return system.say("로라야 안녕 " * 100, user="sora").json()["error"]["limit"]
