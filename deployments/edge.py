@@ -27,7 +27,6 @@ _STEERING = (
     b"serve-multiplexed-model-id",
 )
 EXPOSED = ["x-request-id", "Retry-After", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "idempotent-replayed"]  # fmt: skip
-SENT = ["Authorization", "Content-Type", "Accept-Language", "Idempotency-Key", "x-session-id", "x-request-id"]
 Render = Callable[[Scope, ApiError], ASGIApp]
 
 
@@ -130,7 +129,7 @@ class Cors:
                 self._app,
                 allow_origins=list(origins),
                 allow_methods=["GET", "POST", "PATCH", "DELETE"],
-                allow_headers=SENT,
+                allow_headers=["*"],  # client packages send headers of their own
                 expose_headers=EXPOSED,
             )
             self._made = (origins, allowing if origins else self._app)

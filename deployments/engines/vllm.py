@@ -64,7 +64,9 @@ class VLLMEngine:
             os.environ["VLLM_CPU_KVCACHE_SPACE"] = str(max(1, round(spec.cpu_kv_cache_gib)))
             # Other replicas share these cores: binding the engine's threads to some of them makes both wait.
             os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
-            memory = {"kv_cache_memory_bytes": int(spec.cpu_kv_cache_gib * GIB)}
+            # Prompts are short: room for a step of vLLM's default size would only be buffers.
+            tokens = max(spec.max_model_len, 1024)
+            memory = {"kv_cache_memory_bytes": int(spec.cpu_kv_cache_gib * GIB), "max_num_batched_tokens": tokens}
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
         os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
         from vllm.engine.arg_utils import AsyncEngineArgs

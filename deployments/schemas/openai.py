@@ -32,7 +32,7 @@ _NEUTRAL: dict[str, tuple[Any, ...]] = {
 }
 
 
-Text = Annotated[str, AfterValidator(encodable)]
+Text = Annotated[str, Field(max_length=100_000), AfterValidator(encodable)]
 Stop = Annotated[Text, Field(min_length=1, max_length=100)]  # white space is one too
 
 

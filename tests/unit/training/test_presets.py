@@ -47,8 +47,8 @@ def test_answers_are_augmented_from_v3_on() -> None:
 
 def test_the_tiny_preset_has_every_part() -> None:
     preset = config.load("tiny")
-    assert set(preset.sft) == {Task.ANSWER, Task.SUMMARY, Task.MEMORY, Task.POSE}
-    assert set(preset.sbert) == {"memory", "ethics"}
+    assert set(preset.sft) == {*Task}
+    assert set(preset.sbert) == {"memory", "ethics", "rag"}
     for base in preset.bases.values():
         assert base.width // base.heads in (32, 64)
         assert base.architecture in sft.TARGETS
