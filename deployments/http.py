@@ -13,7 +13,7 @@ from fastapi.staticfiles import StaticFiles
 from deployments import http_openai, http_records, sse
 from deployments.edge import Cors, Edge
 from deployments.http_service import Service, add_errors, admitted, error_body, rendered
-from deployments.schemas.errors import ErrorReply
+from deployments.schemas.errors import OF_TURN, ErrorReply, responses
 from deployments.schemas.native import ChatReply, ChatRequest, Health, Id, Ready, native
 
 _WEB = Path(__file__).with_name("web")
@@ -39,23 +39,12 @@ def create_app(service: Service, *, behind_serve: bool = False) -> FastAPI:
     app.add_middleware(Cors, settings=lambda: service.settings)
     app.add_middleware(Edge, settings=lambda: service.settings, render=rendered, behind_serve=behind_serve)
     add_errors(app)
-    described: dict[int | str, str] = {
-        401: "invalid_api_key",
-        403: "user_blocked: with blocked_until, categories and sanction_id; not_permitted",
-        404: "model_not_found: no such persona",
-        409: "session_busy, idempotency_in_progress",
-        413: "body_too_large",
-        422: "validation_error, prompt_too_long (with tokens and limit), idempotency_mismatch",
-        429: "rate_limited, overloaded; with Retry-After",
-        503: "store_unavailable, model_unavailable, starting; with Retry-After",
-        504: "deadline_exceeded: nothing was kept",
-    }
 
     @app.post(
         "/v1/chat",
         response_model=ChatReply,
         responses=sse.described("With `stream`: token {text}, pose, done (the whole reply) or error; data is JSON")
-        | {code: {"model": ErrorReply, "description": text} for code, text in described.items()},
+        | responses(*OF_TURN),
         tags=["chat"],
     )
     async def chat(

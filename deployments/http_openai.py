@@ -16,27 +16,20 @@ from deployments import sse
 from deployments.conversation import Stateless
 from deployments.http_service import Service, admitted, error_body
 from deployments.schemas import openai as wire
-from deployments.schemas.errors import ApiError, ErrorReply
+from deployments.schemas.errors import OF_TURN, ApiError, responses
 from deployments.schemas.native import ChatRequest, Id
 
 DONE = "data: [DONE]\n\n"
 
 
 def router(service: Service) -> APIRouter:
-    described = {
-        400: "unsupported_parameter (names them), invalid_json",
-        404: "model_not_found: no such persona",
-        503: "store_unavailable, model_unavailable, starting; with Retry-After",
-    }
-    errors: dict[int | str, dict[str, Any]] = {
-        code: {"model": ErrorReply, "description": text} for code, text in described.items()
-    }
     routes = APIRouter(tags=["openai"])
 
     @routes.post(
         "/v1/chat/completions",
         response_model=wire.Completion,
-        responses=sse.described("With `stream`: data is a chat.completion.chunk, an error, or [DONE]") | errors,
+        responses=sse.described("With `stream`: data is a chat.completion.chunk, an error, or [DONE]")
+        | responses("unsupported_parameter", *OF_TURN),
     )
     async def complete(
         request: Request,
@@ -92,13 +85,13 @@ def router(service: Service) -> APIRouter:
         with _named_as_sent():
             return await sse.response(events, service.settings.ping_s, frames, lambda error: error_body(request, error))
 
-    @routes.get("/v1/models")
+    @routes.get("/v1/models", responses=responses())
     async def models(request: Request) -> wire.ModelList:
         """The personas that can be talked to."""
         await admitted(request, service, None, counted=False)
         return wire.ModelList(data=[wire.Model(id=name) for name in await service.personas()])
 
-    @routes.get("/v1/models/{model}", responses={404: {"model": ErrorReply, "description": "model_not_found"}})
+    @routes.get("/v1/models/{model}", responses=responses("model_not_found"))
     async def one_model(request: Request, model: str) -> wire.Model:
         """One of them."""
         await admitted(request, service, None, counted=False)

@@ -95,3 +95,58 @@ def language_of(accept_language: str) -> int:
         if tag in ("ko", "en"):
             return ENGLISH if tag == "en" else KOREAN
     return KOREAN
+
+
+# Codes that any call under /v1 can give.
+COMMON = (
+    "invalid_api_key",
+    "not_permitted",
+    "validation_error",
+    "rate_limited",
+    "headers_too_large",
+    "internal_error",
+    "store_unavailable",
+)
+# Codes of a turn, whichever form asks for it.
+OF_TURN = (
+    "invalid_json",
+    "user_blocked",
+    "model_not_found",
+    "session_busy",
+    "idempotency_in_progress",
+    "body_too_large",
+    "prompt_too_long",
+    "idempotency_mismatch",
+    "overloaded",
+    "model_unavailable",
+    "starting",
+    "deadline_exceeded",
+)
+_EXAMPLE_FIELDS: dict[str, dict[str, Any]] = {
+    "prompt_too_long": {"tokens": 57, "limit": 40},
+    "user_blocked": {"blocked_until": "2026-11-28T05:00:00Z", "sanction_id": "5f0c…-hate", "categories": ["hate"]},
+}
+
+
+class _Anything(dict[str, str]):
+    """Words of an example sentence."""
+
+    def __missing__(self, key: str) -> str:
+        return "…"
+
+
+def responses(*codes: str) -> dict[int | str, dict[str, Any]]:
+    """What FastAPI's schema says of the errors ``codes`` and of those that every call has: by status, each with an example."""
+    found: dict[int | str, dict[str, Any]] = {}
+    for code in dict.fromkeys((*codes, *COMMON)):
+        status, kind = _CODES[code]
+        one = found.setdefault(status, {"model": ErrorReply, "description": "", "content": {"application/json": {}}})
+        one["description"] += f"{', ' if one['description'] else ''}{code}"
+        if status in (429, 503):
+            one["headers"] = {"Retry-After": {"schema": {"type": "string"}, "description": "Seconds"}}
+        words = _Anything(retry_after="1", param="message", limit="40", tokens="57")
+        fields = _EXAMPLE_FIELDS.get(code, {})
+        value = {"message": ERRORS[code][ENGLISH].format_map(words), "type": kind, "code": code, "param": None}
+        example = {"value": {"error": value | fields | {"request_id": "9c1d…"}}}
+        one["content"]["application/json"].setdefault("examples", {})[code] = example
+    return found

@@ -31,15 +31,23 @@ class NewMemory(Body):
 
 
 class ChangedMemory(Body):
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"value": "포도"}]})
+
     value: Value
 
 
 class NewAppeal(Body):
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"sanction_id": "5f0c-hate", "text": "친구랑 장난친 거예요"}]}
+    )
+
     sanction_id: Id
     text: Text = Field(description="Why the sanction is wrong")
 
 
 class LiftRequest(Body):
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"reason": "오해였음"}]})
+
     reason: Text
 
 
