@@ -3,6 +3,7 @@
 import io
 import os
 import re
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn, TextIO
@@ -22,6 +23,8 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 
 def main() -> None:
     """The console script."""
+    # Ctrl-C stops an answer also where a script started us in the background, with SIGINT ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A terminal that has no face among its characters shows a question mark rather than an error.
