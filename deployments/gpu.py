@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 GIB = 1024**3
-# What an engine needs beside weights and KV cache: CUDA context, kernels' workspaces, activations of one batch, LoRA buffers.
+# What an engine needs beside weights, adapters and KV cache: CUDA context, kernels' workspaces, activations of one batch.
 OVERHEAD_BYTES = int(1.0 * GIB)
 # Left free of a share, because allocators round up.
 SAFETY = 0.96
@@ -66,6 +66,29 @@ def weight_bytes(base: Path, dtype: str) -> int:
     if not weights:  # .bin checkpoints: their size on disk, taken as two bytes a weight
         weights = sum(file.stat().st_size for file in base.glob("*.bin")) // 2 * BYTES_PER_WEIGHT[dtype]
     return weights + other
+
+
+def adapter_bytes(base: Path, max_rank: int, slots: int, dtype: str) -> int:
+    """What vLLM allots to ``slots`` adapters of rank ``max_rank`` at its start: A and B of every linear layer of ``base``."""
+    config = json.loads((base / "config.json").read_text())
+    hidden, inner = config["hidden_size"], config["intermediate_size"]
+    if config.get("model_type") == "gpt_neox":
+        sizes = [(hidden, 3 * hidden), (hidden, hidden), (hidden, inner), (inner, hidden)]
+    else:
+        heads = config["num_attention_heads"]
+        head = config.get("head_dim") or hidden // heads
+        q, kv = heads * head, (config.get("num_key_value_heads") or heads) * head
+        sizes = [
+            (hidden, q),
+            (hidden, kv),
+            (hidden, kv),
+            (q, hidden),
+            (hidden, inner),
+            (hidden, inner),
+            (inner, hidden),
+        ]
+    numbers = max_rank * sum(read + written for read, written in sizes) * config["num_hidden_layers"]
+    return slots * numbers * BYTES_PER_WEIGHT[dtype]
 
 
 def assigned_share(configured: float) -> float:

@@ -27,6 +27,7 @@ class VLLMEngine:
         self._tokenizer = Tokenizer.from_file(str(spec.base / "tokenizer.json"))
         self._adapters: dict[str, Any] = {}
         self._loaded = 0
+        self._slots = max(spec.max_adapters, len(spec.adapters)) if spec.adapters or spec.max_adapters > 1 else 0
         self._engine: Any = None
 
     async def start(self) -> None:
@@ -55,7 +56,10 @@ class VLLMEngine:
         spec = self._spec
         memory: dict[str, Any]
         if spec.gpu_share:
-            limits = gpu.vllm_memory(spec.gpu_share, gpu.total_memory(), gpu.weight_bytes(spec.base, spec.dtype))
+            weights = gpu.weight_bytes(spec.base, spec.dtype)
+            if self._slots:
+                weights += gpu.adapter_bytes(spec.base, spec.max_lora_rank, self._slots, spec.dtype)
+            limits = gpu.vllm_memory(spec.gpu_share, gpu.total_memory(), weights)
             memory = {
                 "gpu_memory_utilization": limits.gpu_memory_utilization,
                 "kv_cache_memory_bytes": limits.kv_cache_memory_bytes,
@@ -77,8 +81,8 @@ class VLLMEngine:
             dtype=spec.dtype,
             max_model_len=spec.max_model_len,
             max_num_seqs=spec.max_num_seqs,
-            enable_lora=bool(spec.adapters) or spec.max_adapters > 1,
-            max_loras=max(spec.max_adapters, len(spec.adapters)),
+            enable_lora=bool(self._slots),
+            max_loras=max(self._slots, 1),
             max_lora_rank=spec.max_lora_rank,
             enforce_eager=not spec.gpu_share,
             enable_prefix_caching=True,

@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 
 from deployments import gpu
+from deployments.config import ROOT
 
+KANANA = {
+    "model_type": "llama", "hidden_size": 1792, "intermediate_size": 8064, "num_hidden_layers": 32,
+    "num_attention_heads": 24, "num_key_value_heads": 8, "head_dim": 128,
+}  # fmt: skip
 GIB = 1024**3
 
 
@@ -24,9 +29,12 @@ def test_a_share_too_small_for_the_weights_says_which_would_do():
     assert gpu.vllm_memory(0.24, 24 * GIB, 4 * GIB).kv_cache_memory_bytes > 0
 
 
-def test_the_four_engines_of_the_shipped_file_fit_24_gib_with_their_weights():
-    for share, parameters in ((0.32, 2.32e9), (0.25, 2.09e9), (0.18, 1.43e9), (0.18, 1.43e9)):
-        assert gpu.vllm_memory(share, 24 * GIB, int(parameters * 2)).kv_cache_memory_bytes >= 64 * 1024**2
+def test_the_four_engines_of_the_shipped_file_fit_24_gib_with_their_weights_and_adapters(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(KANANA))
+    one = gpu.adapter_bytes(tmp_path, 64, 1, "bfloat16")
+    for share, parameters, adapters in ((0.32, 2.32e9, 3), (0.25, 2.09e9, 1), (0.18, 1.43e9, 1), (0.18, 1.43e9, 1)):
+        memory = gpu.vllm_memory(share, 24 * GIB, int(parameters * 2) + adapters * one)
+        assert memory.kv_cache_memory_bytes >= 64 * 1024**2
 
 
 def test_weights_are_counted_as_they_will_be_loaded(tmp_path: Path):
@@ -61,3 +69,19 @@ def test_engines_of_one_card_start_one_at_a_time(monkeypatch: pytest.MonkeyPatch
         assert other.exitcode == 0, "the other one still holds the card"
     with gpu.starting(0.0):
         pass  # a model without a share waits for nobody
+
+
+def test_adapters_take_room_for_every_layer_they_may_change(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(KANANA))
+    one = gpu.adapter_bytes(tmp_path, 16, 1, "bfloat16")
+    reads = 1792 + 1792 + 1792 + 24 * 128 + 1792 + 1792 + 8064
+    writes = 24 * 128 + 2 * 8 * 128 + 1792 + 2 * 8064 + 1792
+    assert one == 16 * (reads + writes) * 32 * 2
+    assert gpu.adapter_bytes(tmp_path, 64, 3, "bfloat16") == 12 * one
+
+
+def test_adapters_of_the_tiny_models_are_as_large_as_they_say():
+    for base, adapter in (("llama", "summary"), ("gpt-neox", "memory")):
+        weights = (ROOT / "models/tiny/adapters" / adapter / "adapter_model.safetensors").stat().st_size
+        told = gpu.adapter_bytes(ROOT / "models/tiny" / base, 16, 1, "bfloat16")
+        assert told <= weights <= told * 1.1, "the file has a header beside the numbers"
