@@ -140,7 +140,8 @@ class FakeSystem(System):
         return file
 
 
-@pytest.fixture(scope="session")
+# Of one module: `serve deploy` and the logs are of the one system that runs.
+@pytest.fixture(scope="module")
 def fake_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeSystem]:
     system = FakeSystem(tmp_path_factory.mktemp("fakes"))
     try:
@@ -150,9 +151,9 @@ def fake_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeSystem
         system.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """A system that serves for the whole test run."""
+    """A system that serves for all tests of a module."""
     system = System(tmp_path_factory.mktemp("system"))
     try:
         system.banner = system.start()  # type: ignore[attr-defined]
