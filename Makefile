@@ -42,6 +42,8 @@ e2e: $(VENV)/.installed-dev ## tests that run `serve run` and speak HTTP
 bench: $(VENV)/.installed-dev ## the figures of benchmarks/README.md
 	$(BIN)/python -m benchmarks.serving
 	$(BIN)/python -m benchmarks.store
+	$(BIN)/python -m benchmarks.streaming
+	$(BIN)/python -m benchmarks.overload
 
 check: $(VENV)/.installed-$(EXTRA) ## check serve_config.yaml without starting anything
 	@$(BIN)/python -m deployments.launch $(CONFIG) --check
