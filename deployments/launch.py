@@ -163,8 +163,6 @@ class Run:
         self.address = f"http://{schema.http_options.host}:{schema.http_options.port}"
         self._data, self.log, self._record = data, data / "serve.log", data / "run.json"
         environment = os.environ | {RUN: str(data), "RAY_USAGE_STATS_ENABLED": "0", "PYTHONUNBUFFERED": "1"}
-        environment.setdefault(
-        )  # a dozen processes of many threads: arenas would only hold memory
         environment.setdefault("RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH", "deployments.edge:proxy_middlewares")
         serve = Path(sys.executable).parent / "serve"
         with self.log.open("wb") as output:
