@@ -1,6 +1,6 @@
 """The tutor's document store: texts with their embeddings in a folder, and the command that makes one.
 
-    python -m deployments.documents facts.csv [--to data/documents] [--profile auto]
+    python -m deployments.documents facts.csv [--to data/documents] [--profile cpu]
 
 Takes a CSV with the columns text and, if there are any, id and title; a JSONL file with the same fields; or a folder of .txt
 and .md files. Knows nothing about Ray or turns. A store belongs to the model that made its embeddings.
