@@ -123,7 +123,8 @@ def _of_validation(request: Request, error: RequestValidationError) -> ApiError:
         return ApiError("invalid_json", detail=NOT_JSON)
     where = ".".join(str(part) for part in first["loc"] if part != "body") or "body"
     english = first["msg"].removeprefix("Value error, ")
-    korean = INVALID.get(first["type"], english).format(**first.get("ctx", {}))
+    # Only our own sentence is a pattern: pydantic's may quote what the client sent, braces and all.
+    korean = INVALID[first["type"]].format(**first.get("ctx", {})) if first["type"] in INVALID else english
     return ApiError("validation_error", param=where, detail=(korean, english))
 
 

@@ -222,3 +222,10 @@ async def test_a_replayed_stream_has_the_same_reply(client):
     first = await client.post("/v1/chat", json=BODY | {"stream": True}, headers={"idempotency-key": "k"})
     second = await client.post("/v1/chat", json=BODY | {"stream": True}, headers={"idempotency-key": "k"})
     assert first.text.rpartition("event: done")[2] == second.text.rpartition("event: done")[2]
+
+
+@pytest.mark.parametrize("zone", ["{a}", "{", "{0.__class__}"])
+async def test_braces_in_a_wrong_value_are_only_text(client, zone):
+    response = await client.post("/v1/chat", json=BODY | {"timezone": zone})
+    assert code(response) == (422, "validation_error")
+    assert repr(zone) in response.json()["error"]["message"]
