@@ -9,6 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tokenizers import Tokenizer
+
 from deployments import documents
 from deployments.config import ROOT, EncoderConfig, LanguageModelConfig, ModelRef, ModelsConfig, RagConfig
 
@@ -107,7 +109,18 @@ def check_base(base: Path, setting: str) -> dict[str, Any]:
         raise CheckpointError(f"{setting}: {base} is a {architecture}; known are {', '.join(SUPPORTED)}")
     if not (base / "tokenizer.json").is_file():
         raise CheckpointError(f"{setting}: {base} has no tokenizer.json; save its fast tokenizer beside the weights")
+    highest, rows = _highest_id(base / "tokenizer.json"), config.get("vocab_size", 0)
+    if highest >= rows:
+        raise CheckpointError(
+            f"{setting}: the tokenizer of {base} has ids up to {highest}, its embedding only {rows} rows; name a copy with a grown "
+            "embedding (training.sft makes one with --set resize_embeddings=true)"
+        )
     return config
+
+
+@cache
+def _highest_id(tokenizer: Path) -> int:
+    return max(Tokenizer.from_file(str(tokenizer)).get_vocab().values())
 
 
 def check_adapter(adapter: Path, base: dict[str, Any], max_rank: int, setting: str) -> None:

@@ -5,11 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from ohlora import head_dim
 from ohlora.prompts import Example
 from training import config
 from training.config import ConfigError, Preset, SftPreset
+
+head_dim.accept_own_head_dim()  # before any base is loaded
 
 
 def place(preset: Preset, *parts: str) -> Path:
@@ -28,6 +31,35 @@ def locate(base: str, preset: Preset) -> str:
         return str(own)
     relative = config.root() / base
     return str(relative) if relative.is_dir() else base
+
+
+def prepared(part: SftPreset, preset: Preset) -> str:
+    """The base to train on and to serve: ``part.base`` itself, or a copy with a grown embedding where that was asked for and needed.
+
+    The copy has the tokenizer beside it and stays in the preset's output, because an adapter trained on it is served on it.
+    """
+    folder = locate(part.base, preset)
+    if not part.resize_embeddings:
+        return folder
+    grown = place(preset, f"{Path(part.base).name}-resized")
+    if not (grown / "config.json").exists():
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
+        if missing_rows(model, tokenizer) <= 0:
+            return folder
+        model.resize_token_embeddings(highest_id(tokenizer) + 1)
+        model.save_pretrained(grown)
+        tokenizer.save_pretrained(grown)
+    return str(grown)
+
+
+def highest_id(tokenizer: Any) -> int:
+    return max(tokenizer.get_vocab().values())
+
+
+def missing_rows(model: Any, tokenizer: Any) -> int:
+    """How many rows the embedding lacks for the tokenizer's highest id; 0 or less: none."""
+    return highest_id(tokenizer) + 1 - model.get_input_embeddings().num_embeddings
 
 
 def has_bf16() -> bool:
@@ -56,22 +88,17 @@ def load(folder: str, part: SftPreset, *, bf16: bool) -> Any:
     return AutoModelForCausalLM.from_pretrained(folder, **settings)
 
 
-def check_vocabulary(model: Any, tokenizer: Any, part: SftPreset, name: str) -> None:
-    """Stops before training where the tokenizer has ids that the embedding has no row for, or grows the embedding.
+def check_vocabulary(model: Any, tokenizer: Any, name: str) -> None:
+    """Stops before training where the tokenizer has ids that the embedding has no row for. Raises ConfigError.
 
     On a GPU such an id ends a training with a device-side assert after some rows, and nothing says why.
     """
-    rows = model.get_input_embeddings().num_embeddings
-    highest = max(tokenizer.get_vocab().values())
-    if highest < rows:
-        return
-    if not part.resize_embeddings:
+    if missing_rows(model, tokenizer) > 0:
         raise ConfigError(
-            f"base {name}: its tokenizer has ids up to {highest}, its embedding only {rows} rows. Training would fail at the "
-            f"first such id. Use the tokenizer that belongs to the model, or grow the embedding with "
-            f"--set resize_embeddings=true"
+            f"base {name}: its tokenizer has ids up to {highest_id(tokenizer)}, its embedding only "
+            f"{model.get_input_embeddings().num_embeddings} rows. Training would fail at the first such id. Use the tokenizer that "
+            f"belongs to the model, or train on a copy with a grown embedding: --set resize_embeddings=true"
         )
-    model.resize_token_embeddings(highest + 1)
 
 
 def check_lengths(examples: list[Example], tokenizer: Any, longest: int) -> None:

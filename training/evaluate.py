@@ -15,10 +15,9 @@ import torch
 import typer
 from peft import PeftModel
 from rich.table import Table
-from sentence_transformers import SentenceTransformer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from ohlora import answers, clock, ethics, memories
+from ohlora import answers, clock, encoders, ethics, memories
 from ohlora.pose import Pose
 from ohlora.prompts import Example, Task
 from training import bases, config, data_files, generate, measure, plots, sbert, text_bases, thresholds
@@ -38,7 +37,7 @@ Figures = dict[str, Any]
 
 def ethics_figures(preset: Preset, folder: Path) -> Figures:
     """Test figures, and thresholds chosen on validation."""
-    model = SentenceTransformer(str(bases.place(preset, "ethics_sbert")))
+    model = encoders.load(bases.place(preset, "ethics_sbert"))
     names = preset.sbert["ethics"].categories
     keys = {c.label: c.key for c in ethics.EthicsPolicy().categories}
     _, kept = sbert.ethics_split(preset.sbert["ethics"], preset.seed)
@@ -76,7 +75,7 @@ def ethics_figures(preset: Preset, folder: Path) -> Figures:
 
 def memory_figures(preset: Preset, folder: Path) -> Figures:
     """Test figures, and the threshold chosen on validation."""
-    model = SentenceTransformer(str(bases.place(preset, "memory_sbert")))
+    model = encoders.load(bases.place(preset, "memory_sbert"))
     _, kept = sbert.memory_split(preset.sbert["memory"], preset.seed)
     found, wanted = measure.memory_matrices(model, kept)
     talk = measure.talk_matrix(model, sbert.held_smalltalk(), kept)
@@ -103,7 +102,7 @@ def memory_figures(preset: Preset, folder: Path) -> Figures:
 
 def rag_figures(preset: Preset, folder: Path) -> Figures:
     """Test figures, and the threshold: the lowest from 0.5 (system.md §8) at which 2 % of small talk finds a document at most."""
-    model = SentenceTransformer(str(bases.place(preset, "rag_sbert")))
+    model = encoders.load(bases.place(preset, "rag_sbert"))
     documents = data_files.documents()
     texts = measure.embed(model, [document.text for document in documents.values()])
     talk = measure.embed(model, data_files.smalltalk()) @ texts.T
@@ -118,7 +117,7 @@ def rag_figures(preset: Preset, folder: Path) -> Figures:
 def language_figures(preset: Preset, task: Task, run: Run) -> Figures:
     """Loss and perplexity of the completions, and what their form and content are worth."""
     part = preset.sft[task]
-    base = bases.locate(part.base, preset)
+    base = bases.prepared(part, preset)
     tokenizer = AutoTokenizer.from_pretrained(base)
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     model = PeftModel.from_pretrained(model, str(bases.place(preset, "adapters", task.value))).eval()

@@ -102,7 +102,7 @@ def train(preset: Preset, task: Task, run: Run, place: Path, *, resume: bool = T
     """Trains the adapter of ``task`` and puts it at ``place``. Raises ConfigError for a base that does not fit."""
     part = preset.sft[task]
     set_seed(preset.seed)
-    folder = bases.locate(part.base, preset)
+    folder = bases.prepared(part, preset)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -110,12 +110,14 @@ def train(preset: Preset, task: Task, run: Run, place: Path, *, resume: bool = T
     architecture = model.config.model_type
     if architecture not in TARGETS:
         raise ConfigError(f"base {part.base} is a {architecture}; known architectures: {', '.join(TARGETS)}")
-    bases.check_vocabulary(model, tokenizer, part, folder)
+    bases.check_vocabulary(model, tokenizer, part.base)
     training, validation = examples(part, task, preset.seed)
     bases.check_lengths(training + validation, tokenizer, part.max_length)
     steps = max(1, len(training) // (part.batch * part.accumulation * part.epochs))
     settings = arguments(preset, part, run.folder, steps)
-    settings.max_steps = max_steps
+    if max_steps > 0:  # a trial: every step is logged, nothing is evaluated or kept on the way
+        settings.max_steps, settings.logging_steps = max_steps, 1
+        settings.eval_strategy = settings.save_strategy = "no"
     shown = random.Random(preset.seed).sample(validation, min(part.samples, len(validation)))
     trainer = SFTTrainer(
         model=model,
@@ -128,7 +130,8 @@ def train(preset: Preset, task: Task, run: Run, place: Path, *, resume: bool = T
     )
     trainer.train(resume_from_checkpoint=resume and run.last_checkpoint())
     trainer.model.save_pretrained(run.folder / "adapter")
-    _publish(run.folder / "adapter", place, part.base)
+    own = folder == bases.locate(part.base, preset)
+    _publish(run.folder / "adapter", place, part.base if own else Path(folder).name)
 
 
 def _publish(made: Path, place: Path, base: str) -> None:
@@ -149,7 +152,7 @@ def _publish(made: Path, place: Path, base: str) -> None:
 def inference_test(preset: Preset, task: Task, place: Path, run: Run) -> None:
     """Loads what is at ``place`` and answers some validation prompts."""
     part = preset.sft[task]
-    folder = bases.locate(part.base, preset)
+    folder = bases.prepared(part, preset)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = PeftModel.from_pretrained(
         AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), str(place)

@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LogitsProcessor, S
 
 from deployments import gpu
 from deployments.engines.base import Chunk, EngineSpec, GenerationRequest, before_stop, room
+from ohlora import head_dim
 
 
 @dataclass
@@ -59,6 +60,7 @@ class HFEngine:
         device = "cuda" if spec.gpu_share else "cpu"
         if spec.gpu_share:
             gpu.limit_torch(spec.gpu_share)
+        head_dim.accept_own_head_dim()
         self._tokenizer = AutoTokenizer.from_pretrained(spec.base)
         model: Any = AutoModelForCausalLM.from_pretrained(spec.base, dtype=getattr(torch, spec.dtype)).to(device)
         if spec.adapters:

@@ -87,9 +87,7 @@ def test_a_tokenizer_that_reaches_past_the_embedding_is_refused(project: Path) -
     folder = str(project / "models/tiny/llama")
     model = bases.load(folder, part, bf16=False)
     with pytest.raises(ConfigError, match=r"ids up to \d+, its embedding only \d+ rows.*resize_embeddings"):
-        bases.check_vocabulary(model, found, part, folder)
-    bases.check_vocabulary(model, found, part.model_copy(update={"resize_embeddings": True}), folder)
-    assert model.get_input_embeddings().num_embeddings == len(found)
+        bases.check_vocabulary(model, found, folder)
 
 
 def test_adapters_name_their_base_by_folder(project: Path) -> None:
