@@ -1,4 +1,5 @@
-"""Checks training/data: schema, formats, the time prefix rule, duplicates, and test rows that are too near to training rows.
+"""Checks training/data: schema, formats, the time prefix rule, duplicates, test rows that are too near to training rows, and real
+persons' names.
 
 Knows nothing about models. A finding names the file and the row; the command ends with 1 when there is one.
 """
@@ -24,6 +25,8 @@ _DAY_WORDS = re.compile("오늘|내일|지금|요일|이따|휴일")
 _TIME = re.compile(r"^\(지금은 [월화수목금토일]요일 (?:오전|오후|저녁)\) ")
 _FRONT = re.compile(r"^\[[^\[\]:]+: [^\[\]]+\] ")
 _SUMMARY_FRONT = re.compile(rf"^{re.escape(OHLORA_SUMMARY)} (.+?) {re.escape(USER_QUESTION)} ")
+_NAMES = Path(__file__).parent / "public_figures.txt"  # well-known persons; ordinary names are everybody's
+_TEXTS = ("*.jsonl", "*.txt", "*.csv", "*.yaml")
 _REPEATED = 60  # one answer may stand in this many rows at most
 
 
@@ -141,12 +144,21 @@ def tutor_errors(folder: Path) -> Iterator[str]:
                 yield f"tutor/{split} row {number}: answer would be refused or cleaned: {row.answer!r}"
 
 
+def name_errors(folder: Path) -> Iterator[str]:
+    """Lines that name a real person, in any file of the data. Names that are parts of ordinary words are not in the list."""
+    known = re.compile("|".join(map(re.escape, _NAMES.read_text(encoding="utf-8").split("\n")[:-1])))
+    for path in sorted(path for kind in _TEXTS for path in folder.rglob(kind)):
+        for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+            if found := known.search(line):
+                yield f"{path.relative_to(folder)} line {number}: names a real person, {found.group()}; write it without the name"
+
+
 def check(folder: Path = data_files.DATA) -> list[str]:
     """Every finding in ``folder``."""
     rows = {split: data_files.dialogue(split, folder) for split in ("train", "valid")}
     found = [error for split in rows for error in dialogue_errors(split, rows[split])]
     found += split_errors("dialogue/valid", *([row.input for row in rows[split]] for split in ("train", "valid")))
-    found += [*ethics_errors(folder), *memory_errors(folder), *tutor_errors(folder)]
+    found += [*ethics_errors(folder), *memory_errors(folder), *tutor_errors(folder), *name_errors(folder)]
     found += split_errors("ethics/test", *([r.prompt for r in data_files.ethics(s, folder)] for s in ("train", "test")))
     combos = {s: [r.prompt for r in data_files.combinations(s, folder)] for s in ("train", "test")}
     for name in ("key_prompts", "state_prompts"):

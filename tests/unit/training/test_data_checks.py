@@ -72,9 +72,17 @@ def _repeated_input(folder: Path) -> None:
     _append(path, path.read_text(encoding="utf-8").splitlines()[0])
 
 
+def _real_person(folder: Path) -> None:
+    _append(
+        folder / "ethics/train.jsonl",
+        json.dumps({"prompt": "트럼프가 또 이긴다고?", "category": "정치"}, ensure_ascii=False),
+    )
+
+
 @pytest.mark.parametrize(
     ("spoil", "expected"),
     [
+        (_real_person, "names a real person, 트럼프"),
         (_copied_test_row, "like training row"),
         (_unknown_key, "not in keys.csv"),
         (_repeated_input, "same input as row 1"),
