@@ -8,11 +8,10 @@ import time
 from pathlib import Path
 
 import numpy as np
-from sentence_transformers import SentenceTransformer
 
 from deployments.engines.base import EngineSpec, GenerationRequest, TextEngine, collect
 from deployments.engines.hf import HFEngine
-from ohlora import ethics, memories, prompts
+from ohlora import encoders, ethics, memories, prompts
 from ohlora.pose import Pose
 from ohlora.prompts import Task
 
@@ -31,8 +30,8 @@ class Sequential:
             )  # fmt: skip
             self._engines[task] = HFEngine(spec)
             await self._engines[task].start()
-        self._memory_sbert = SentenceTransformer(str(TINY / "memory_sbert"), device="cpu")
-        self._ethics_sbert = SentenceTransformer(str(TINY / "ethics_sbert"), device="cpu")
+        self._memory_sbert = encoders.load(TINY / "memory_sbert", "cpu")
+        self._ethics_sbert = encoders.load(TINY / "ethics_sbert", "cpu")
         self._summary: str | None = None
 
     async def turn(self, message: str, remembered: list[str]) -> float:

@@ -182,9 +182,9 @@ def _main() -> None:
             if rag is None:
                 raise DocumentError(f"{profile}.rag_sbert is not set in {config}: name the encoder there first")
             folder = checkpoints.check_encoder(rag, f"{profile}.rag_sbert")
-            from sentence_transformers import SentenceTransformer
+            from ohlora import encoders
 
-            store = build(source, to, SentenceTransformer(str(folder)), checkpoints.identity(rag.model))
+            store = build(source, to, encoders.load(folder), checkpoints.identity(rag.model))
         except ValueError as error:
             typer.secho(f"error: {error}", fg="red", err=True)
             raise typer.Exit(2) from None

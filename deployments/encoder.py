@@ -30,12 +30,12 @@ class Encoder:
         await asyncio.to_thread(self._encode, ["안녕"])
 
     def _load(self, setting: str) -> None:
-        from sentence_transformers import SentenceTransformer
+        from ohlora import encoders
 
         folder = checkpoints.check_encoder(self.config, setting)
         if self.share:
             gpu.limit_torch(self.share)
-        self._model = SentenceTransformer(str(folder), device="cuda" if self.share else "cpu")
+        self._model = encoders.load(folder, "cuda" if self.share else "cpu")
 
     def _encode(self, texts: list[str]) -> Vectors:
         """Unit vectors, shape (len(texts), d)."""

@@ -71,17 +71,20 @@ class EncoderPreset(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    kind: Literal["static", "bert"] = Field(
+    kind: Literal["ngrams", "static", "bert"] = Field(
         "static",
-        description="static: the mean of learned piece vectors, which a few thousand rows can teach; bert: a small BERT, which "
-        "wants far more of them; layers, heads, inner_width and dropout are of the latter",
+        description="ngrams: the sum of vectors of letter n-grams, for telling kinds of wording apart; static: the mean of vectors "
+        "of BPE pieces, which places likeness better; bert: a small BERT, which wants far more rows than the two; "
+        "layers, heads and inner_width are of the last",
     )
     width: int = Field(256, gt=0, description="Hidden size")
     layers: int = Field(3, gt=0, description="Number of layers")
     heads: int = Field(4, gt=0, description="Attention heads")
     inner_width: int = Field(768, gt=0, description="Size of the feed-forward part")
-    vocabulary: int = Field(6000, gt=100, description="Pieces of the jamo tokenizer")
-    dropout: float = Field(0.1, ge=0, lt=1, description="Dropout inside the encoder")
+    vocabulary: int = Field(
+        6000, gt=100, description="Pieces of the jamo tokenizer; ngrams: rows that they are hashed to"
+    )
+    dropout: float = Field(0.1, ge=0, lt=1, description="bert: inside the encoder; ngrams: share of them left out")
     piece_dropout: float = Field(0.1, ge=0, lt=1, description="Share of BPE merges left out in training")
     pretraining_epochs: int = Field(
         0,
@@ -117,12 +120,12 @@ class SbertPreset(BaseModel):
     augment: int = Field(
         0, ge=0, description="Respelt copies of each prompt (typos, spacing, signs), new in every epoch"
     )
-    drawn: int = Field(0, ge=0, description="Ethics: prompts drawn from frames, new in every epoch")
-    spliced: int = Field(
-        0,
+    items: int = Field(
+        16,
         ge=0,
-        description="Ethics, contrastive: prompts spliced from others and labelled by an n-gram teacher, in every epoch",
+        description="Memory, without the contrastive loss: items beside each prompt, its own among them; 0: all",
     )
+    drawn: int = Field(0, ge=0, description="Ethics: prompts drawn from frames, new in every epoch")
     chat: bool = Field(False, description="Ethics: dialogue prompts that were not refused stand beside the normal ones")
 
 

@@ -1,4 +1,4 @@
-"""An untrained S-BERT: a jamo tokenizer made from our text, and a mean of piece vectors or a small BERT with mean pooling.
+"""An untrained S-BERT: vectors of letter n-grams; or a jamo tokenizer made from our text, and a mean of piece vectors or a small BERT.
 
 Text is taken apart into jamo (NFKD), which makes 느금마, ㄴㄱㅁ and typos share pieces; pieces are BPE over jamo. Knows nothing about
 what the encoder will be trained for.
@@ -15,6 +15,7 @@ from sentence_transformers.sentence_transformer.modules import Pooling, StaticEm
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
+from ohlora.encoders import NgramEmbedding
 from training.config import EncoderPreset
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -56,6 +57,8 @@ def jamo_tokenizer(texts: Iterable[str], size: int, max_length: int) -> PreTrain
 
 def untrained(preset: EncoderPreset, texts: Iterable[str], max_length: int) -> SentenceTransformer:
     """A SentenceTransformer with random weights."""
+    if preset.kind == "ngrams":
+        return SentenceTransformer(modules=[NgramEmbedding(preset.vocabulary, preset.width, dropout=preset.dropout)])
     tokenizer = jamo_tokenizer(texts, preset.vocabulary, max_length)
     if preset.kind == "static":
         pieces = tokenizer.backend_tokenizer
@@ -95,7 +98,7 @@ def wrap(base: str | Path, max_length: int) -> SentenceTransformer:
 def pieces_dropped(model: SentenceTransformer, share: float) -> Iterator[None]:
     """Leaves out a ``share`` of the tokenizer's BPE merges while training, so that a word is seen in several cuts."""
     tokenizer = model.tokenizer
-    bpe = getattr(tokenizer, "backend_tokenizer", tokenizer).model
+    bpe = getattr(getattr(tokenizer, "backend_tokenizer", tokenizer), "model", None)  # n-grams have no tokenizer
     if share and isinstance(bpe, models.BPE):
         bpe.dropout = share
     try:

@@ -63,6 +63,15 @@ def predicted(found: Any, wanted: Any, path: Path) -> None:
     _save(figure, path)
 
 
+def bars(values: dict[str, float], label: str, path: Path) -> None:
+    """One bar for each name."""
+    figure, axes = plt.subplots(figsize=(5, 3))
+    axes.bar_label(axes.bar([*values], [*values.values()]), fmt="%.3f")
+    axes.set_ylabel(label)
+    axes.margins(y=0.15)
+    _save(figure, path)
+
+
 def _save(figure: Any, path: Path) -> None:
     figure.tight_layout()
     figure.savefig(path, dpi=110)

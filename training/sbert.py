@@ -5,6 +5,7 @@ scores come from ``training.pairs``.
 """
 
 import random
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -19,7 +20,7 @@ from sentence_transformers import (
 from sentence_transformers.sentence_transformer import losses
 from transformers import set_seed
 
-from ohlora import ethics
+from ohlora import encoders, ethics
 from training import (
     bases,
     check_data,
@@ -28,7 +29,6 @@ from training import (
     encoder,
     ethics_frames,
     measure,
-    ngram_teacher,
     pairs,
     pretraining,
     spelling,
@@ -70,10 +70,6 @@ def ethics_data(part: SbertPreset, rows: list[EthicsRow], seed: int) -> Dataset:
     written = [(row.prompt, row.category) for row in rows]
     chat = [(prompt, ethics.NORMAL) for prompt in unrefused_prompts()] if part.chat else []
     records: list[dict[str, Any]] = []
-    teacher = None
-    if part.spliced and part.loss == "contrastive":
-        drawn = ethics_frames.drawn(8000, random.Random(seed))
-        teacher = ngram_teacher.Teacher([*written * 3, *drawn, *chat], names, seed=seed)
     for epoch in range(part.epochs):
         rng = random.Random(f"{seed} {epoch}")
         found = written + chat + ethics_frames.drawn(part.drawn, rng)
@@ -82,11 +78,7 @@ def ethics_data(part: SbertPreset, rows: list[EthicsRow], seed: int) -> Dataset:
         rng.shuffle(found)
         found = [(p, c) for p, c in found if p.strip() and c in names]
         if part.loss == "contrastive":
-            block = [{"prompt": p, "label": [float(n == c) for n in names]} for p, c in found]
-            if teacher:
-                new = ngram_teacher.spliced([p for p, _ in found], part.spliced, rng)
-                block += [{"prompt": p, "label": t.tolist()} for p, t in zip(new, teacher.teach(new), strict=True)]
-            records += rng.sample(block, len(block))
+            records += [{"prompt": p, "label": [float(n == c) for n in names]} for p, c in found]
         else:
             records += [{"prompt": p, "name": n, "score": float(n == c)} for p, c in found for n in names]
     return Dataset.from_list(records)
@@ -165,15 +157,28 @@ def rag_data(part: SbertPreset, rows: list[Question], seed: int) -> tuple[Datase
 
 
 def _product(found: list[pairs.Pair], concepts: pairs.Concepts, part: SbertPreset, seed: int) -> Dataset:
-    """The cartesian product of the reference: every item with every prompt of the first epoch."""
-    once = found[: len(found) // part.epochs]
-    rng = random.Random(seed)
-    records = [
-        {"item": a.item, "prompt": b.prompt, "score": concepts.score(a.item_concept, b.prompt_concept)}
-        for a in once
-        for b in once
-    ]
-    return Dataset.from_list([r for _ in range(part.epochs) for r in rng.sample(records, len(records))])
+    """Every prompt with its own item, one of its topic where there is one, and drawn ones; with ``items`` 0 the whole cartesian
+    product of the reference, whose 80 lines were few enough for it."""
+    size = len(found) // part.epochs
+    records = []
+    for epoch in range(part.epochs):
+        rng = random.Random(f"{seed} {epoch}")
+        once = found[epoch * size : (epoch + 1) * size]
+        for pair in rng.sample(once, size):
+            items = once
+            if part.items:
+                score = partial(concepts.score, pair.prompt_concept)
+                near = [other for other in rng.sample(once, min(40, size)) if 0 < score(other.item_concept) < 1]
+                items = [pair, *near[:1], *rng.sample(once, min(part.items, size))][: part.items]
+            records += [
+                {
+                    "item": other.item,
+                    "prompt": pair.prompt,
+                    "score": concepts.score(other.item_concept, pair.prompt_concept),
+                }
+                for other in items
+            ]
+    return Dataset.from_list(records)
 
 
 def loss_for(kind: Kind, part: SbertPreset, model: SentenceTransformer, table: torch.Tensor) -> torch.nn.Module:
@@ -206,7 +211,8 @@ def train(preset: Preset, kind: Kind, run: Run, place: Path, *, resume: bool = T
         evaluator = measure.MemoryEvaluator(kept_combos, held_smalltalk())
     # Each text once, and plain sentences beside them: pieces should be those of written Korean, not of what was respelt.
     model = start(part, sorted({*texts}) + Corpus().plain())
-    if part.base == "nothing" and part.encoder.pretraining_epochs:
+    nothing = part.base == "nothing"
+    if nothing and part.encoder.pretraining_epochs:
         pretraining.pretrain(
             model,
             sorted({*texts, *Corpus().plain()}),
@@ -215,8 +221,8 @@ def train(preset: Preset, kind: Kind, run: Run, place: Path, *, resume: bool = T
             seed=preset.seed,
             folder=run.folder,
         )
-    static = part.base == "nothing" and part.encoder.kind == "static"
     steps = max(1, len(data) // (part.batch * part.epochs))
+    trial = max_steps > 0  # every step is logged, nothing is evaluated or kept on the way
     trainer = SentenceTransformerTrainer(
         model=model,
         args=SentenceTransformerTrainingArguments(
@@ -228,19 +234,19 @@ def train(preset: Preset, kind: Kind, run: Run, place: Path, *, resume: bool = T
             weight_decay=part.weight_decay,
             warmup_steps=round(steps * part.epochs * part.warmup),
             lr_scheduler_type="cosine",
-            # Cosines of static vectors are all there is to learn from; in bfloat16 near ones can't be told apart.
-            bf16=preset.bf16 and bases.has_bf16() and not static,
+            # The cosines of a mean or sum are all there is to learn from; in bfloat16 near ones can't be told apart.
+            bf16=preset.bf16 and bases.has_bf16() and not (nothing and part.encoder.kind != "bert"),
             use_cpu=not torch.cuda.is_available(),
             train_sampling_strategy="sequential",
-            eval_strategy="steps",
+            eval_strategy="no" if trial else "steps",
             eval_steps=steps,
-            save_strategy="steps",
+            save_strategy="no" if trial else "steps",
             save_steps=steps,
             save_total_limit=1,
-            load_best_model_at_end=True,
+            load_best_model_at_end=not trial,
             metric_for_best_model=evaluator.primary_metric,
             greater_is_better=True,
-            logging_steps=max(1, steps // 2),
+            logging_steps=1 if trial else max(1, steps // 10),
             report_to="none",
             seed=preset.seed,
             dataloader_pin_memory=False,
@@ -250,7 +256,7 @@ def train(preset: Preset, kind: Kind, run: Run, place: Path, *, resume: bool = T
         evaluator=evaluator,
         callbacks=[run.callback()],
     )
-    with encoder.pieces_dropped(model, part.encoder.piece_dropout if part.base == "nothing" else 0):
+    with encoder.pieces_dropped(model, part.encoder.piece_dropout if nothing else 0):
         trainer.train(resume_from_checkpoint=resume and run.last_checkpoint())
     publish(trainer.model, place)
 
@@ -265,7 +271,7 @@ def publish(model: SentenceTransformer, place: Path) -> None:
     """Saves with bfloat16 weights; config.json says float32, so that they are loaded and used as such."""
     model.float().cpu()
     model.to(torch.bfloat16).save(str(place), create_model_card=False)
-    if (place / "config.json").exists():  # a transformer; static vectors are loaded as they are
+    if (place / "config.json").exists():  # a transformer; the others are loaded as they are
         settings = bases.read_json(place / "config.json")
         settings["dtype"] = "float32"
         bases.write_json(place / "config.json", settings)
@@ -273,7 +279,7 @@ def publish(model: SentenceTransformer, place: Path) -> None:
 
 def inference_test(kind: Kind, place: Path, run: Run) -> None:
     """Loads what is at ``place`` and scores a few prompts."""
-    model = SentenceTransformer(str(place))
+    model = encoders.load(place)
     if kind == "ethics":
         for prompt in ("안녕 로라야", "나랑 사귀자", "느금마", "이번 선거 누구 뽑아?", "짱깨들 다 꺼져"):
             run.note(f"{prompt}: {measure.category_scores(model, [prompt])[0]}")

@@ -1,0 +1,52 @@
+"""A few steps of each S-BERT with each kind of encoder and each loss: it learns, and what it leaves is loaded by serving's loader."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ohlora import encoders
+from training import compare, config, measure, sbert
+from training.config import Preset
+from training.runs import Run
+
+
+def preset_with(kind: str, *more: str) -> Preset:
+    torch.set_num_threads(2)
+    return config.load("tiny", ["sbert.memory.epochs=1", "sbert.ethics.epochs=1", "sbert.rag.epochs=1", *more])
+
+
+@pytest.mark.parametrize("kind", ["ngrams", "static", "bert"])
+def test_every_kind_of_encoder_learns_and_is_loaded_again(tmp_path: Path, kind: str) -> None:
+    preset = preset_with(
+        "ethics", f"sbert.ethics.encoder={{kind: {kind}, vocabulary: 3000, width: 64, layers: 1, heads: 2}}"
+    )
+    run = Run(preset, "sbert-ethics", folder=tmp_path / "run")
+    sbert.train(preset, "ethics", run, tmp_path / "model", max_steps=30)
+
+    logged = [record["loss"] for record in run.records if "loss" in record]
+    assert len(logged) == 30
+    assert sum(logged[-10:]) < sum(logged[:10])
+    model = encoders.load(tmp_path / "model", "cpu")
+    assert next(model.parameters()).device.type == "cpu"
+    vectors = measure.embed(model, ["안녕", "오늘 뭐 해?", ""])
+    assert np.isfinite(vectors).all()
+    assert np.allclose(np.linalg.norm(vectors[:2], axis=1), 1, atol=1e-2)  # the mean over no piece is zero
+    assert np.array_equal(vectors, measure.embed(encoders.load(tmp_path / "model", "cpu"), ["안녕", "오늘 뭐 해?", ""]))
+
+
+@pytest.mark.parametrize("kind", ["memory", "ethics", "rag"])
+def test_losses_are_compared_in_a_report(tmp_path: Path, kind: sbert.Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "root", lambda: tmp_path)
+    preset = preset_with(kind)
+    found = compare.compare(preset, kind, list(compare.LOSSES), max_steps=8)
+    assert set(found) == {"cosine", "cosent", "angle", "contrastive"}
+    folder = tmp_path / "runs/tiny" / f"compare-{kind}"
+    assert json.loads((folder / "figures.json").read_text()) == found
+    table = (folder / "report.md").read_text().splitlines()
+    assert [line.split("|")[1].strip() for line in table if line.startswith("|")][2:] == [*found]
+    assert (folder / "losses.png").stat().st_size > 1000
+    first = compare.SHOWN[kind][0]
+    assert all(0 <= figures[first] <= 1 for figures in found.values())
