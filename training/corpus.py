@@ -21,6 +21,7 @@ _SHARES: dict[Task, dict[str, float]] = {  # drawn examples per written row
     Task.TUTOR: {},
 }
 _OTHER_SUMMARY = 0.4  # of the rows without context get the summary of another row, which says nothing about them
+_PLAIN = 9000  # ethics prompts among plain sentences, about
 _QUOTED = 600  # tutor answers in the document's own words, in every epoch
 _SELF_CONTAINED = 6  # letters from which a prompt is understood by itself: 왜? is about the turn before
 
@@ -91,8 +92,9 @@ class Corpus:
         return round(share * len(self.rows))
 
     def plain(self) -> list[str]:
-        """Sentences without a format, for language modelling."""
-        return [row.prompt for row in self.ethics] + [c.prompt for c in self.combinations] + self.smalltalk
+        """Sentences without a format, for language modelling; of the ethics prompts some, so that abuse does not prevail."""
+        spread = self.ethics[:: max(1, len(self.ethics) // _PLAIN)]
+        return [row.prompt for row in spread] + [c.prompt for c in self.combinations] + self.smalltalk
 
     def tokenizer_text(self, seed: int) -> list[str]:
         """Text from which a tokenizer learns its pieces."""

@@ -14,6 +14,7 @@ from typing import Annotated
 
 import torch
 import typer
+from tqdm import tqdm
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -127,8 +128,10 @@ class Training:
         encoded = [encode(self.tokenizer, example) for example in examples]
         found = list(batches(encoded, preset.batch_tokens, preset.prompt_weight, self.tokenizer.pad_token_id, rng))
         self.model.train()
+        title = f"epoch {self.epoch + 1}/{preset.epochs}"
         losses = [
-            self._step(batch, (self.epoch + (n + 1) / len(found)) / preset.epochs) for n, batch in enumerate(found)
+            self._step(batch, (self.epoch + (n + 1) / len(found)) / preset.epochs)
+            for n, batch in enumerate(tqdm(found, title, leave=False))
         ]
         self.epoch += 1
         if self.checkpoint and self.epoch % 5 == 0:
