@@ -38,6 +38,7 @@ def _seconds(preset: Preset) -> dict[str, int]:
     return {
         path.parent.name: json.loads(path.read_text(encoding="utf-8"))["seconds"]
         for path in sorted(runs.glob("*/seconds.json"))
+        if path.parent.name.startswith(("base-", "sft-", "sbert-"))
     }
 
 
@@ -50,8 +51,8 @@ def _rows(figures: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def write(preset: Preset, figures: dict[str, Any]) -> None:
-    """The card and, last, the checksums."""
+def write(preset: Preset, figures: dict[str, Any], whole: int) -> None:
+    """The card and, last, the checksums. ``whole`` is how many seconds everything took, parts side by side."""
     folder = bases.place(preset)
     thresholds = bases.read_json(folder / "thresholds.json")
     seconds = _seconds(preset)
@@ -66,12 +67,13 @@ They show that everything works; they know little beyond their data. Each is of 
 | `llama` | LlamaForCausalLM, base of `output_message`, `tutor` and `summary` |
 | `gpt-neox` | GPTNeoXForCausalLM, base of `memory` and `eyes_mouth_pose` |
 | `adapters/*` | LoRA adapters (peft), one per task |
-| `memory_sbert`, `ethics_sbert`, `rag_sbert` | sentence-transformers folders: the mean of learned vectors of jamo pieces |
+| `memory_sbert`, `rag_sbert` | sentence-transformers folders: the mean of learned vectors of jamo pieces |
+| `ethics_sbert` | the sum of learned vectors of letter n-grams (`ohlora.encoders`) |
 | `documents` | the tutor's documents with their embeddings by `rag_sbert` |
 | `thresholds.json` | thresholds to serve, chosen on validation data |
 
-Weights are bfloat16; all together {size(folder):.1f} MB. The encoders are means because a few thousand rows teach those more than a
-transformer made from nothing (compare with `--set encoder.kind=bert`).
+Weights are bfloat16; all together {size(folder):.1f} MB. The encoders are means and sums because our rows teach those more
+than a transformer made from nothing (compare with `--set encoder.kind=bert`).
 
 ## Made by
 
@@ -80,7 +82,7 @@ transformer made from nothing (compare with `--set encoder.kind=bert`).
 | step | seconds |
 |---|---|
 {steps}
-| all | {sum(seconds.values())} |
+| everything, {preset.workers} parts at once | {whole} |
 
 ## Data
 

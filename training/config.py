@@ -137,7 +137,10 @@ class Preset(BaseModel):
     name: str = Field(min_length=1, description="Name of the preset, as its file")
     description: str = Field(description="What it is for")
     seed: int = Field(42, description="Seed of everything that is drawn")
-    threads: int = Field(0, ge=0, description="CPU threads; 0: as torch likes")
+    threads: int = Field(0, ge=0, description="CPU threads of each part; 0: as torch likes")
+    workers: int = Field(
+        1, ge=1, description="Parts trained side by side by training.run; 1 on a GPU, which a part has to itself"
+    )
     output: str = Field(description="Folder of the trained models, relative to the repository or absolute")
     bf16: bool = Field(True, description="bfloat16 matrix products where the hardware has them")
     tokenizer_size: int = Field(4096, ge=300, le=6000, description="Ids of the tokenizer of bases made from nothing")

@@ -3,7 +3,9 @@
 Knows nothing about what is trained.
 """
 
+import hashlib
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +16,7 @@ from rich.console import Console
 
 from training import config, plots
 from training.config import Preset
+from training.data_files import DATA
 
 
 class Run:
@@ -24,7 +27,8 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.console = Console(highlight=False)
         self.records: list[dict[str, Any]] = []
-        if fresh:
+        same = self._same_as_before(preset)
+        if fresh or not same:
             self.forget_checkpoints()
         (self.folder / "config.json").write_text(preset.model_dump_json(indent=2), encoding="utf-8")
 
@@ -59,9 +63,17 @@ class Run:
         found = sorted((self.folder / "checkpoints").glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1]))
         return str(found[-1]) if found else None
 
-    def forget_checkpoints(self) -> None:
-        import shutil
+    def _same_as_before(self, preset: Preset) -> bool:
+        """Whether preset and data are those of the run that left checkpoints here; others must not be gone on from."""
+        digest = hashlib.sha256(preset.model_dump_json().encode())
+        for path in sorted(p for p in DATA.rglob("*") if p.is_file()):
+            digest.update(path.read_bytes())
+        noted = self.folder / "made_from.txt"
+        same = noted.exists() and noted.read_text(encoding="utf-8") == digest.hexdigest()
+        noted.write_text(digest.hexdigest(), encoding="utf-8")
+        return same
 
+    def forget_checkpoints(self) -> None:
         shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
 
     def plot_losses(self) -> None:
@@ -79,6 +91,6 @@ class Run:
 
         class Logs(TrainerCallback):
             def on_log(self, args: Any, state: Any, control: Any, logs: dict | None = None, **_: Any) -> None:
-                run.log({"step": state.global_step, **(logs or {})})
+                run.log({"step": state.global_step, "done": state.global_step / state.max_steps, **(logs or {})})
 
         return Logs()

@@ -179,6 +179,7 @@ def train(training: Training, corpus: Corpus, log: Callable[[dict], None]) -> to
         log(
             {
                 "step": training.epoch,
+                "done": training.epoch / preset.epochs,
                 "loss": round(loss, 4),
                 "eval_loss": round(training.validation_loss(validation), 4),
                 "seconds": round(time.time() - started),
