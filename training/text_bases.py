@@ -207,6 +207,8 @@ def save(model: torch.nn.Module, tokenizer: PreTrainedTokenizerFast, folder: Pat
 
 def run_base(preset: Preset, name: str, *, force: bool, fresh: bool = False) -> None:
     """Makes base ``name`` of the preset, or shows what it writes where it is already there."""
+    if preset.threads:
+        torch.set_num_threads(preset.threads)
     part = preset.bases[name]
     place = bases.place(preset, name)
     run = Run(preset, f"base-{name}", fresh=fresh)
@@ -254,8 +256,6 @@ def main(
         chosen = config.load(preset, config.for_part("bases", base, set_ or []))
         if base not in chosen.bases:
             raise ConfigError(f"preset {preset} makes no base {base!r}; it makes: {', '.join(chosen.bases) or 'none'}")
-        if chosen.threads:
-            torch.set_num_threads(chosen.threads)
         run_base(chosen, base, force=force, fresh=fresh)
     except (ConfigError, ValueError) as error:
         typer.secho(f"error: {error}", fg="red", err=True)
