@@ -47,9 +47,10 @@ def untrained(preset: BasePreset, tokenizer: PreTrainedTokenizerFast) -> torch.n
         "bos_token_id": tokenizer.bos_token_id,
         "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": tokenizer.pad_token_id,
+        "attn_implementation": "eager",  # on a CPU the fused kernel's backward pass in bfloat16 is slower for short texts
     }
     if preset.architecture == "llama":
-        return LlamaForCausalLM(LlamaConfig(num_key_value_heads=preset.heads, attn_implementation="sdpa", **shared))
+        return LlamaForCausalLM(LlamaConfig(num_key_value_heads=preset.heads, **shared))
     return GPTNeoXForCausalLM(GPTNeoXConfig(rotary_pct=0.5, use_parallel_residual=True, **shared))
 
 
