@@ -20,13 +20,14 @@ _OFFSET, _PRIME = np.uint64(14695981039346656037), np.uint64(1099511628211)  # F
 
 
 class NgramEmbedding(InputModule):
-    """The sum of learned vectors of a text's n-grams: of jamo and of syllables, with spaces, hashed to ``rows`` (FNV-1a).
+    """The sum of learned vectors of a text's n-grams, hashed to ``rows`` (FNV-1a): of jamo and of syllables, with spaces and signs,
+    and of syllables without them, which reads 좋.아♡해 as 좋아해.
 
     ``dropout`` is the share of n-grams left out while training, so that no single one decides. Each counts once in a text.
     """
 
     config_file_name = "ngrams.json"
-    config_keys = ["rows", "width", "jamo", "syllables", "dropout"]  # noqa: RUF012  # a name of sentence-transformers
+    config_keys = ["rows", "width", "jamo", "syllables", "bare", "dropout"]  # noqa: RUF012  # a name of sentence-transformers
 
     def __init__(
         self,
@@ -35,11 +36,12 @@ class NgramEmbedding(InputModule):
         *,
         jamo: Sequence[int] = (2, 3, 4, 5, 6),
         syllables: Sequence[int] = (1, 2, 3),
+        bare: Sequence[int] = (2, 3, 4),
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.rows, self.width, self.dropout = rows, width, dropout
-        self.jamo, self.syllables = list(jamo), list(syllables)
+        self.jamo, self.syllables, self.bare = list(jamo), list(syllables), list(bare)
         self.embedding = torch.nn.EmbeddingBag(rows, width, mode="sum")
         torch.nn.init.normal_(self.embedding.weight, std=0.1)
         self.tokenizer = None  # there are no ids to look up
@@ -51,6 +53,7 @@ class NgramEmbedding(InputModule):
         hashes = [
             *_hashes(unicodedata.normalize("NFKD", plain), self.jamo, 1),
             *_hashes(plain, self.syllables, 2),
+            *_hashes("".join(filter(str.isalnum, plain)), self.bare, 3),
         ]
         return np.unique(np.concatenate(hashes) % np.uint64(self.rows)).astype(np.int64)
 

@@ -29,7 +29,7 @@ def shared(embedding: NgramEmbedding, one: str, other: str) -> float:
 
 def test_rows_do_not_depend_on_the_run() -> None:
     """Weights are kept, so a text's rows may never change: FNV-1a of these n-grams by hand."""
-    tiny = NgramEmbedding(1 << 16, 2, jamo=(), syllables=(2,))
+    tiny = NgramEmbedding(1 << 16, 2, jamo=(), syllables=(2,), bare=())
     mask = (1 << 64) - 1
 
     def fnv(gram: str) -> int:
@@ -45,6 +45,11 @@ def test_spelling_changes_few_rows(embedding: NgramEmbedding) -> None:
     assert shared(embedding, "너 정말 좋아해", "너 정말 조아해") > 0.5
     assert shared(embedding, "HELLO  there", "hello there") == 1
     assert shared(embedding, "너 정말 좋아해", "내일 비 온대?") < 0.2
+
+
+def test_signs_between_syllables_leave_its_bare_rows() -> None:
+    bare = NgramEmbedding(1 << 16, 2, jamo=(), syllables=())
+    assert shared(bare, "좋아해요", "좋. 아♡해~요!") == 1
 
 
 @given(st.text(max_size=80))
