@@ -78,7 +78,8 @@ def verify(folder: Path, setting: str) -> None:
                 raise CheckpointError(f"{setting}: {file} is listed in {listed} but is missing; restore it")
             if _sha256(file, file.stat().st_mtime_ns) != expected:
                 raise CheckpointError(
-                    f"{setting}: {file} does not match {listed}; restore it or write the checksums again"
+                    f"{setting}: {file} does not match {listed}; restore it, or write the checksums again: "
+                    f"python -m training.card {listed.parent}"
                 )
         return
 

@@ -2,3 +2,8 @@
 
 Imports the formats from ``ohlora`` and nothing from serving.
 """
+
+import os
+
+# The presets' batches and steps are those of one GPU; two would be joined without a word. Set it yourself for another one.
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")

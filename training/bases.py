@@ -1,6 +1,9 @@
 """Finds, loads and checks base models. Knows nothing about training loops."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ohlora import head_dim
 from ohlora.prompts import Example
-from training import config
+from training import commands, config
 from training.config import ConfigError, Preset, SftPreset
 
 head_dim.accept_own_head_dim()  # before any base is loaded
@@ -17,7 +20,7 @@ head_dim.accept_own_head_dim()  # before any base is loaded
 
 def place(preset: Preset, *parts: str) -> Path:
     """Where a trained model of the preset belongs."""
-    return config.root().joinpath(preset.output, *parts)
+    return config.root().joinpath(Path(preset.output).expanduser(), *parts)
 
 
 def locate(base: str, preset: Preset) -> str:
@@ -29,8 +32,38 @@ def locate(base: str, preset: Preset) -> str:
                 f"base {base} is not made yet: python -m training.text_bases --preset {preset.name} --base {base}"
             )
         return str(own)
-    relative = config.root() / base
+    relative = config.root() / Path(base).expanduser()
     return str(relative) if relative.is_dir() else base
+
+
+def device() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@contextmanager
+def _base_named(folder: str) -> Iterator[None]:
+    """A base that is not there, or not reachable, is named with the setting that names it."""
+    try:
+        yield
+    except OSError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ConfigError(f"base {folder} can't be loaded ({reason}); name another with --set base=…") from error
+
+
+def tokenizer(folder: str | Path) -> Any:
+    """The tokenizer of a base. Where it has no padding id, as many a Llama's, the end id takes its part."""
+    with _base_named(str(folder)):
+        found = AutoTokenizer.from_pretrained(folder)
+    if found.pad_token is None:
+        found.pad_token = found.eos_token
+    return found
+
+
+def for_inference(folder: str | Path) -> Any:
+    """A base for reading and writing: bfloat16 on a GPU that has it, else float32."""
+    dtype = torch.bfloat16 if torch.cuda.is_available() and has_bf16() else torch.float32
+    with _base_named(str(folder)):
+        return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).to(device()).eval()
 
 
 def prepared(part: SftPreset, preset: Preset) -> str:
@@ -41,31 +74,34 @@ def prepared(part: SftPreset, preset: Preset) -> str:
     folder = locate(part.base, preset)
     if not part.resize_embeddings:
         return folder
-    grown = place(preset, f"{Path(part.base).name}-resized")
-    if not (grown / "config.json").exists():
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
-        if missing_rows(model, tokenizer) <= 0:
+    grown = place(preset, f"{part.base.strip('/').replace('/', '--')}-resized")
+    if not grown.exists():
+        with _base_named(folder):
+            found = AutoTokenizer.from_pretrained(folder)
+            model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
+        if missing_rows(model, found) <= 0:
             return folder
-        model.resize_token_embeddings(highest_id(tokenizer) + 1)
-        model.save_pretrained(grown)
-        tokenizer.save_pretrained(grown)
+        model.resize_token_embeddings(highest_id(found) + 1)
+        with commands.whole(grown) as unfinished:
+            model.save_pretrained(unfinished)
+            found.save_pretrained(unfinished)
     return str(grown)
 
 
-def highest_id(tokenizer: Any) -> int:
-    return max(tokenizer.get_vocab().values())
+def highest_id(found: Any) -> int:
+    """Of a tokenizer."""
+    return max(found.get_vocab().values())
 
 
-def missing_rows(model: Any, tokenizer: Any) -> int:
-    """How many rows the embedding lacks for the tokenizer's highest id; 0 or less: none."""
-    return highest_id(tokenizer) + 1 - model.get_input_embeddings().num_embeddings
+def missing_rows(model: Any, found: Any) -> int:
+    """How many rows the embedding lacks for the highest id of the tokenizer ``found``; 0 or less: none."""
+    return highest_id(found) + 1 - model.get_input_embeddings().num_embeddings
 
 
 def has_bf16() -> bool:
     """Whether the device multiplies in bfloat16 by itself."""
     if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported()
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     return "avx512_bf16" in _cpu_flags() or "amx_bf16" in _cpu_flags()
 
 
@@ -78,33 +114,34 @@ def load(folder: str, part: SftPreset, *, bf16: bool) -> Any:
     """A base ready for an adapter. Raises ConfigError where 4 bits are asked for without what they need."""
     settings: dict[str, Any] = {"dtype": torch.bfloat16 if bf16 else torch.float32}
     if part.load_in_4bit:
-        if not torch.cuda.is_available():
-            raise ConfigError("load_in_4bit needs a GPU and bitsandbytes; leave it out on a CPU")
+        if not torch.cuda.is_available() or find_spec("bitsandbytes") is None:
+            raise ConfigError("load_in_4bit needs a GPU and the package bitsandbytes (pip install bitsandbytes)")
         from transformers import BitsAndBytesConfig
 
         settings["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
         )
-    return AutoModelForCausalLM.from_pretrained(folder, **settings)
+    with _base_named(folder):
+        return AutoModelForCausalLM.from_pretrained(folder, **settings)
 
 
-def check_vocabulary(model: Any, tokenizer: Any, name: str) -> None:
+def check_vocabulary(model: Any, found: Any, name: str) -> None:
     """Stops before training where the tokenizer has ids that the embedding has no row for. Raises ConfigError.
 
     On a GPU such an id ends a training with a device-side assert after some rows, and nothing says why.
     """
-    if missing_rows(model, tokenizer) > 0:
+    if missing_rows(model, found) > 0:
         raise ConfigError(
-            f"base {name}: its tokenizer has ids up to {highest_id(tokenizer)}, its embedding only "
+            f"base {name}: its tokenizer has ids up to {highest_id(found)}, its embedding only "
             f"{model.get_input_embeddings().num_embeddings} rows. Training would fail at the first such id. Use the tokenizer that "
             f"belongs to the model, or train on a copy with a grown embedding: --set resize_embeddings=true"
         )
 
 
-def check_lengths(examples: list[Example], tokenizer: Any, longest: int) -> None:
+def check_lengths(examples: list[Example], found: Any, longest: int) -> None:
     """Raises ConfigError for an example that is longer than ``longest`` ids: cutting would cut its completion."""
     for example in examples:
-        length = len(tokenizer.encode(example.prompt + example.completion)) + 1
+        length = len(found.encode(example.prompt + example.completion)) + 1
         if length > longest:
             raise ConfigError(
                 f"max_length {longest} is less than the {length} ids of {example.prompt + example.completion!r}"

@@ -15,9 +15,17 @@ CHECKSUMS = "checksums.sha256"
 
 def checksums(folder: Path) -> None:
     """``sha256sum -c`` lines for every file of ``folder`` but the list itself, sorted by relative path."""
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != CHECKSUMS)
-    lines = [f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.relative_to(folder).as_posix()}" for p in files]
+    found = (p.relative_to(folder) for p in folder.rglob("*") if p.is_file())
+    files = sorted(p for p in found if p.name != CHECKSUMS and not any(part.startswith(".") for part in p.parts))
+    lines = [f"{hashlib.sha256((folder / p).read_bytes()).hexdigest()}  {p.as_posix()}" for p in files]
     (folder / CHECKSUMS).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def renew(preset: Preset) -> None:
+    """Writes the checksums of the preset's models again, where there are any: a part was trained anew, and serving compares them."""
+    folder = bases.place(preset)
+    if (folder / CHECKSUMS).exists():
+        checksums(folder)
 
 
 def main(folder: Annotated[Path, typer.Argument(help="Folder of shipped models")]) -> None:
@@ -52,7 +60,7 @@ def _rows(figures: dict[str, Any]) -> str:
 
 
 def write(preset: Preset, figures: dict[str, Any], whole: int) -> None:
-    """The card and, last, the checksums. ``whole`` is how many seconds everything took, parts side by side."""
+    """The card of models made from nothing. ``whole`` is how many seconds everything took, parts side by side."""
     folder = bases.place(preset)
     thresholds = bases.read_json(folder / "thresholds.json")
     seconds = _seconds(preset)
@@ -107,7 +115,6 @@ its document out at best, and mixes words of others in now and then. The ethics 
 values in the data are made up.
 """
     (folder / "MODEL_CARD.md").write_text(text, encoding="utf-8")
-    checksums(folder)
 
 
 if __name__ == "__main__":

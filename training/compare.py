@@ -6,14 +6,14 @@ beyond their names.
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, cast, get_args
 
 import torch
 import typer
 from rich.table import Table
 
 from ohlora import encoders
-from training import config, data_files, measure, plots, sbert
+from training import commands, config, data_files, measure, plots, sbert
 from training.config import ConfigError, Preset, SbertPreset
 from training.runs import Run
 
@@ -38,18 +38,19 @@ def validation(preset: Preset, kind: sbert.Kind, place: Path) -> dict[str, float
 def compare(preset: Preset, kind: sbert.Kind, losses: list[str], *, max_steps: int = -1) -> dict[str, dict[str, float]]:
     """Figures by loss. Each training has a run folder of its own below that of the comparison."""
     run = Run(preset, f"compare-{kind}")
+    run.describe()
     found: dict[str, dict[str, float]] = {}
     for loss in losses:
         part = preset.sbert[kind].model_copy(update={"loss": loss})
         chosen = preset.model_copy(update={"sbert": preset.sbert | {kind: part}})
-        own = Run(chosen, f"compare-{kind}/{loss}", fresh=True)
+        own = Run(chosen, f"compare-{kind}/{loss}", part=part, fresh=True)
         with own.timed():
             sbert.train(chosen, kind, own, own.folder / "model", resume=False, max_steps=max_steps)
         own.plot_losses()
         own.finish()
         found[loss] = validation(chosen, kind, own.folder / "model")
         found[loss]["seconds"] = json.loads((own.folder / "seconds.json").read_text())["seconds"]
-    run.figures(found)
+        run.figures(found)  # after each: the next one may be interrupted
     report(found, kind, preset, run)
     return found
 
@@ -80,22 +81,13 @@ def main(
 
     Example: python -m training.compare --preset tiny --task ethics --set epochs=2
     """
-    try:
-        kinds: tuple[Any, ...] = get_args(sbert.Kind)
-        kind = next((k for k in kinds if k == task), None)
-        if kind is None:
-            raise ConfigError(f"there is no task {task!r}; known: {', '.join(kinds)}")
+    with commands.errors_told():
         if strange := set(loss or ()) - set(LOSSES):
             raise ConfigError(f"there is no loss {', '.join(sorted(strange))}; known: {', '.join(LOSSES)}")
-        chosen = config.load(preset, config.for_part("sbert", task, set_ or []))
-        if kind not in chosen.sbert:
-            raise ConfigError(f"preset {preset} trains no {task} S-BERT; it has: {', '.join(chosen.sbert) or 'none'}")
+        chosen = config.load_part("sbert", task, preset, set_)
         if chosen.threads:
             torch.set_num_threads(chosen.threads)
-        compare(chosen, kind, list(loss or LOSSES))
-    except (ConfigError, ValueError) as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
-        raise typer.Exit(2) from error
+        compare(chosen, cast(sbert.Kind, task), list(loss or LOSSES))
 
 
 if __name__ == "__main__":

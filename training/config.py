@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from ohlora.ethics import EthicsPolicy
+from ohlora.ethics import NORMAL, EthicsPolicy
 from ohlora.prompts import Task
 
 PRESETS = Path(__file__).parent / "presets"
@@ -128,6 +128,16 @@ class SbertPreset(BaseModel):
     drawn: int = Field(0, ge=0, description="Ethics: prompts drawn from frames, new in every epoch")
     chat: bool = Field(False, description="Ethics: dialogue prompts that were not refused stand beside the normal ones")
 
+    @field_validator("categories")
+    @classmethod
+    def _known_categories(cls, found: list[str]) -> list[str]:
+        known = EthicsPolicy().labels
+        if strange := [name for name in found if name not in known]:
+            raise ValueError(f"unknown: {', '.join(strange)}; known: {', '.join(known)}")
+        if found[-1] != NORMAL or len({*found}) < len(found):
+            raise ValueError(f"each name once, {NORMAL} last")
+        return found
+
 
 class Preset(BaseModel):
     """Everything a generation of the product trains."""
@@ -159,7 +169,10 @@ def load(name: str, overrides: list[str] | None = None) -> Preset:
     if not path.exists():
         known = ", ".join(sorted(file.stem for file in PRESETS.glob("*.yaml")))
         raise ConfigError(f"there is no preset {name!r}; known: {known}")
-    content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from error
     for override in overrides or []:
         _apply(content, override)
     try:
@@ -178,13 +191,24 @@ def _apply(content: dict[str, Any], override: str) -> None:
         content = content.setdefault(parent, {})
         if not isinstance(content, dict):
             raise ConfigError(f"--set {override}: {parent} is a value, not a group of fields")
-    content[last] = yaml.safe_load(text)
+    try:
+        content[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override}: {text!r} is not a YAML value") from error
 
 
-def for_part(kind: str, part: str, overrides: list[str]) -> list[str]:
-    """Overrides of one task may leave out its path: ``lora.rank=32`` is ``sft.output_message.lora.rank=32``."""
+def load_part(kind: Literal["bases", "sft", "sbert"], part: str, name: str, overrides: list[str] | None) -> Preset:
+    """The preset for a command that trains one part, whose overrides may leave out its path: ``lora.rank=32`` is
+    ``sft.output_message.lora.rank=32``. Raises ConfigError where the preset has no such part."""
+    known = [str(known) for known in getattr(load(name), kind)]
+    if part not in known:
+        what = {"bases": "makes no base", "sft": "trains no adapter", "sbert": "trains no S-BERT"}[kind]
+        raise ConfigError(f"preset {name} {what} {part!r}; it has: {', '.join(known) or 'none'}")
     own = Preset.model_fields
-    return [o if o.split(".")[0].split("=")[0] in own else f"{kind}.{part}.{o}" for o in overrides]
+    return load(
+        name,
+        [o if o.split(".")[0].split("=")[0] in own else f"{kind}.{part}.{o}" for o in overrides or []],
+    )
 
 
 def root() -> Path:

@@ -5,17 +5,22 @@ Knows nothing about tokenizers or models. An error names the file and the line.
 
 import csv
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from ohlora import memories, prompts
+from ohlora.ethics import EthicsPolicy
 from ohlora.prompts import Example, Task
 
 DATA = Path(__file__).parent / "data"
+_TIME = re.compile(r"^\(지금은 [월화수목금토일]요일 (?:오전|오후|저녁)\) ")
+_ITEM = re.compile(r"^\[[^\[\]:]+: [^\[\]]+\] ")
+_SUMMARY = re.compile(rf"^{re.escape(prompts.OHLORA_SUMMARY)} (.+?) {re.escape(prompts.USER_QUESTION)} ")
 
 
 class DialogueRow(BaseModel):
@@ -41,6 +46,22 @@ class DialogueRow(BaseModel):
             return Example(prompts.pose_prompt(self.answer), prompts.completion(task, self.pose))
         raise ValueError(f"task {task.value} has no dialogue rows")
 
+    @property
+    def prompt(self) -> str:
+        """What the user wrote, without item, summary and time."""
+        return _TIME.sub("", self._behind_context(), count=1)
+
+    @property
+    def timed(self) -> bool:
+        return bool(_TIME.match(self._behind_context()))
+
+    @property
+    def with_item(self) -> bool:
+        return bool(_ITEM.match(self.input))
+
+    def _behind_context(self) -> str:
+        return _SUMMARY.sub("", _ITEM.sub("", self.input, count=1), count=1)
+
 
 class EthicsRow(BaseModel):
     """A prompt and the category that a person gave it."""
@@ -48,7 +69,14 @@ class EthicsRow(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     prompt: str = Field(min_length=1, description="What a user wrote")
-    category: str = Field(min_length=1, description="사랑 고백/만남, 정치, 패드립, 혐오/기타 or 일반")
+    category: str = Field(description="사랑 고백/만남, 정치, 패드립, 혐오/기타 or 일반")
+
+    @field_validator("category")
+    @classmethod
+    def _known(cls, found: str) -> str:
+        if found not in EthicsPolicy().labels:
+            raise ValueError(f"{found!r} is no category; known: {', '.join(EthicsPolicy().labels)}")
+        return found
 
 
 class Document(BaseModel):
@@ -113,11 +141,16 @@ def read_jsonl(path: Path, model: type[Row]) -> list[Row]:
     return [_checked(path, number, model, line) for number, line in _lines(path)]
 
 
+def _named(path: Path) -> str:
+    """A file as the data card writes it: several folders have a train.jsonl."""
+    return f"{path.parent.name}/{path.name}"
+
+
 def _checked(path: Path, number: int, model: type[Row], line: str) -> Row:
     try:
         return model.model_validate(json.loads(line))
     except (json.JSONDecodeError, ValidationError) as error:
-        raise ValueError(f"{path.name} line {number}: {error}") from error
+        raise ValueError(f"{_named(path)} line {number}: {error}") from error
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -140,19 +173,29 @@ def documents(folder: Path = DATA) -> dict[str, Document]:
 
 
 def questions(split: str, folder: Path = DATA) -> list[Question]:
-    return read_jsonl(folder / "tutor" / f"questions_{split}.jsonl", Question)
+    """Raises ValueError for a question or a distractor of a document that is not there."""
+    path, known = folder / "tutor" / f"questions_{split}.jsonl", documents(folder)
+    rows = read_jsonl(path, Question)
+    for number, row in enumerate(rows, start=1):
+        _known_documents(path, number, known, row.document, *row.grades)
+    return rows
 
 
 def tutor_examples(split: str, folder: Path = DATA) -> list[Example]:
     """Tutor rows in the format of serving."""
-    known = documents(folder)
-    return [
-        Example(
-            prompts.tutor_prompt(row.question, known[row.document].text if row.document else None),
-            prompts.completion(Task.TUTOR, row.answer),
-        )
-        for row in read_jsonl(folder / "tutor" / f"{split}.jsonl", TutorRow)
-    ]
+    path, known = folder / "tutor" / f"{split}.jsonl", documents(folder)
+    found = []
+    for number, row in enumerate(read_jsonl(path, TutorRow), start=1):
+        _known_documents(path, number, known, row.document)
+        text = known[row.document].text if row.document else None
+        found.append(Example(prompts.tutor_prompt(row.question, text), prompts.completion(Task.TUTOR, row.answer)))
+    return found
+
+
+def _known_documents(path: Path, number: int, known: dict[str, Document], *names: str | None) -> None:
+    for name in names:
+        if name is not None and name not in known:
+            raise ValueError(f"{_named(path)} row {number}: there is no document {name!r}")
 
 
 def combinations(split: str, folder: Path = DATA) -> list[Combination]:
@@ -165,7 +208,7 @@ def _combination(path: Path, number: int, line: str) -> Combination:
     item, _, prompt = line.partition("] ")
     parsed = memories.parse(item + "]")
     if not parsed or not prompt.strip():
-        raise ValueError(f"{path.name} line {number}: expected '[key: value] prompt', found {line!r}")
+        raise ValueError(f"{_named(path)} line {number}: expected '[key: value] prompt', found {line!r}")
     return Combination(key=parsed[0], value=parsed[1], prompt=prompt.strip())
 
 
@@ -176,7 +219,7 @@ def key_prompts(name: str = "key_prompts", folder: Path = DATA) -> dict[str, lis
     for number, line in _lines(path):
         key, colon, rest = line.partition(": ")
         if not colon:
-            raise ValueError(f"{path.name} line {number}: expected 'key: prompt | prompt', found {line!r}")
+            raise ValueError(f"{_named(path)} line {number}: expected 'key: prompt | prompt', found {line!r}")
         found[key] = [prompt.strip() for prompt in rest.split(" | ")]
     return found
 
@@ -187,8 +230,14 @@ def smalltalk(folder: Path = DATA) -> list[str]:
 
 
 def key_groups(folder: Path = DATA) -> dict[str, KeyGroup]:
-    with (folder / "memory" / "keys.csv").open(encoding="utf-8", newline="") as file:
-        return {row["key"]: KeyGroup.model_validate(row) for row in csv.DictReader(file)}
+    path, found = folder / "memory" / "keys.csv", {}
+    with path.open(encoding="utf-8", newline="") as file:
+        for number, row in enumerate(csv.DictReader(file), start=2):
+            try:
+                found[row["key"]] = KeyGroup.model_validate(row)
+            except (KeyError, ValidationError) as error:
+                raise ValueError(f"{_named(path)} line {number}: {error}") from error
+    return found
 
 
 def augment_file(name: str, folder: Path = DATA) -> dict:

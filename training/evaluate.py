@@ -15,14 +15,12 @@ import torch
 import typer
 from peft import PeftModel
 from rich.table import Table
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ohlora import answers, clock, encoders, ethics, memories
 from ohlora.pose import Pose
 from ohlora.prompts import Example, Task
-from training import bases, config, data_files, generate, measure, plots, sbert, text_bases, thresholds
+from training import bases, commands, config, data_files, generate, measure, plots, sbert, sft, text_bases, thresholds
 from training.config import ConfigError, Preset
-from training.corpus import Corpus
 from training.runs import Run
 
 REFERENCE = {
@@ -94,7 +92,7 @@ def memory_figures(preset: Preset, folder: Path) -> Figures:
         "prompts": len(rows),
         "precision": float((hits & right).sum() / max(hits.sum(), 1)),
         "recall": float((hits & right).sum() / len(rows)),
-        "smalltalk_fires": float(np.mean(talk.max(1) >= threshold)),
+        "validation_smalltalk_fires": float(np.mean(talk.max(1) >= threshold)),
     }
     plots.predicted(found, wanted, folder / "memory_predicted.png")
     return figures
@@ -118,11 +116,12 @@ def language_figures(preset: Preset, task: Task, run: Run) -> Figures:
     """Loss and perplexity of the completions, and what their form and content are worth."""
     part = preset.sft[task]
     base = bases.prepared(part, preset)
-    tokenizer = AutoTokenizer.from_pretrained(base)
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
-    model = PeftModel.from_pretrained(model, str(bases.place(preset, "adapters", task.value))).eval()
-    rows = Corpus().validation(task)
-    figures: Figures = {"validation_loss": completion_loss(model, tokenizer, rows)}
+    tokenizer = bases.tokenizer(base)
+    adapter = bases.place(preset, "adapters", task.value)
+    model = PeftModel.from_pretrained(bases.for_inference(base), str(adapter)).eval()
+    rows = sft.corpus_of(part).validation(task)
+    encoded = [text_bases.encode(tokenizer, row) for row in rows]
+    figures: Figures = {"validation_loss": text_bases.mean_loss(model, encoded, 2048, tokenizer.pad_token_id)}
     figures["perplexity"] = math.exp(figures["validation_loss"])
     written = generate.outputs(model, tokenizer, [row.prompt for row in rows], task)
     for row, text in random.Random(preset.seed).sample(list(zip(rows, written, strict=True)), 6):
@@ -149,18 +148,6 @@ def _text(row: Example, task: Task) -> str:
     return row.completion.removesuffix(task.stop_mark).strip()
 
 
-def completion_loss(model: Any, tokenizer: Any, rows: list[Example]) -> float:
-    """Mean cross entropy per completion id."""
-    encoded = [text_bases.encode(tokenizer, row) for row in rows]
-    total = count = 0.0
-    with torch.no_grad():
-        for ids, mask, weight in text_bases.batches(encoded, 2048, 0.0, tokenizer.pad_token_id or 0, random.Random(0)):
-            loss = text_bases.weighted_loss(model(input_ids=ids, attention_mask=mask).logits, ids, weight)
-            ids_here = float(weight[:, 1:].sum())
-            total, count = total + float(loss) * ids_here, count + ids_here
-    return total / count
-
-
 def memory_scores(wanted: list[str], written: list[str]) -> Figures:
     """Form, F1 of the key and of key and value together, and how often nothing is rightly kept."""
     pairs_ = [
@@ -184,6 +171,7 @@ def memory_scores(wanted: list[str], written: list[str]) -> Figures:
 def evaluate(preset: Preset) -> Figures:
     """Every model of the preset that is at its place."""
     run = Run(preset, "evaluate")
+    run.describe()
     found: Figures = {}
     if "ethics" in preset.sbert and bases.place(preset, "ethics_sbert").exists():
         found["ethics_sbert"] = ethics_figures(preset, run.folder)
@@ -194,6 +182,11 @@ def evaluate(preset: Preset) -> Figures:
     for task in preset.sft:
         if bases.place(preset, "adapters", task.value).exists():
             found[task.value] = language_figures(preset, task, run)
+    if not found:
+        raise ConfigError(
+            f"nothing is trained yet in {bases.place(preset)}: python -m training.run --preset {preset.name}, or name the folder "
+            "with --set output=…"
+        )
     run.figures(found)
     show(found, run)
     return found
@@ -207,24 +200,30 @@ def show(found: Figures, run: Run) -> None:
                 reference = REFERENCE.get(model, {}).get(name)
                 table.add_row(model, name, f"{value:.4f}", "" if reference is None else f"{reference:.4f}")
     run.console.print(table)
-    run.console.print(json.dumps(found.get("ethics_sbert", {}).get("by_category", {}), ensure_ascii=False, indent=1))
+    if "ethics_sbert" in found:
+        run.console.print(json.dumps(found["ethics_sbert"]["by_category"], ensure_ascii=False, indent=1))
+    if thresholds_ := thresholds_to_serve(found):
+        run.console.print("thresholds to serve:", json.dumps(thresholds_, ensure_ascii=False, indent=1))
 
 
-def write_thresholds(preset: Preset, found: Figures) -> None:
-    """The thresholds to serve, beside the models."""
-    bases.write_json(
-        bases.place(preset, "thresholds.json"),
-        {
-            "ethics": found["ethics_sbert"]["thresholds"],
-            "memory": found["memory_sbert"]["threshold"],
-            "rag": found.get("rag_sbert", {}).get("threshold"),
-            "reason": (
-                f"chosen on validation data: per category the lowest threshold (from 0.6) that at most "
-                f"{FALSE_POSITIVES / 4:.2%} of normal prompts reach, {FALSE_POSITIVES:.0%} for the four together; memory: the lowest "
-                f"(from 0.7: a wrong memory is worse than none) at which {PRECISION:.0%} of the hits are right and at most 2 % of small talk is one; rag: the lowest (from 0.5) that 2 % of small talk reach"
-            ),
-        },
-    )
+def thresholds_to_serve(found: Figures) -> Figures:
+    """What thresholds.json beside the models says; nothing where no S-BERT was evaluated."""
+    chosen = {
+        "ethics": found.get("ethics_sbert", {}).get("thresholds"),
+        "memory": found.get("memory_sbert", {}).get("threshold"),
+        "rag": found.get("rag_sbert", {}).get("threshold"),
+    }
+    reasons = {
+        "ethics": f"per category the lowest (from 0.6) that at most {FALSE_POSITIVES / 4:.2%} of normal prompts reach, "
+        f"{FALSE_POSITIVES:.0%} for the four together",
+        "memory": f"the lowest (from 0.7: a wrong memory is worse than none) at which {PRECISION:.0%} of the hits are right and at "
+        "most 2 % of small talk is one",
+        "rag": "the lowest (from 0.5) that 2 % of small talk reach",
+    }
+    known: Figures = {name: value for name, value in chosen.items() if value is not None}
+    if known:
+        known["reason"] = "chosen on validation data. " + "; ".join(f"{name}: {reasons[name]}" for name in known)
+    return known
 
 
 def main(
@@ -235,14 +234,11 @@ def main(
 
     Example: python -m training.evaluate --preset tiny
     """
-    try:
+    with commands.errors_told():
         chosen = config.load(preset, set_)
         if chosen.threads:
             torch.set_num_threads(chosen.threads)
         evaluate(chosen)
-    except (ConfigError, ValueError) as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
-        raise typer.Exit(2) from error
 
 
 if __name__ == "__main__":

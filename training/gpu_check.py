@@ -5,6 +5,7 @@ those of models/tiny, which cut our text into more ids than the real ones do: me
 """
 
 import datetime as dt
+import gc
 import math
 import platform
 import tempfile
@@ -32,7 +33,7 @@ from transformers import (
 
 from ohlora import head_dim
 from ohlora.prompts import Task
-from training import config, encoder, sbert, sft
+from training import commands, config, encoder, sbert, sft
 from training.config import ConfigError, Preset, SftPreset
 from training.corpus import Corpus
 from training.runs import Run
@@ -97,8 +98,11 @@ class Result:
     unit: str
     first_loss: float
     last_loss: float
+    out_of_memory: bool = False
 
     def row(self) -> str:
+        if self.out_of_memory:
+            return f"| {self.preset} | {self.task} | {self.base} | {self.settings} | {self.peak_gib:.1f} | out of memory | |"
         learns = f"{self.first_loss:.3f} → {self.last_loss:.3f}"
         return (
             f"| {self.preset} | {self.task} | {self.base} | {self.settings} | {self.peak_gib:.1f} | "
@@ -140,7 +144,10 @@ def try_sft(preset: Preset, task: Task, base: Path, name: str, folder: Path, ste
     run = Run(chosen, f"gpu-check-{task}", folder=folder / "run" / preset.name / task.value)
     _forget_memory()
     started = time.monotonic()
-    sft.train(chosen, task, run, folder / "adapter", resume=False, max_steps=steps)
+    try:
+        sft.train(chosen, task, run, folder / "adapter", resume=False, max_steps=steps)
+    except torch.cuda.OutOfMemoryError:
+        return _full(preset, task.value, name, _settings(part))
     logged = [record for record in run.records if "loss" in record]
     seconds = next((r["train_runtime"] for r in run.records if "train_runtime" in r), time.monotonic() - started)
     ids = max((r.get("num_tokens", 0) for r in logged), default=0)
@@ -153,10 +160,14 @@ def try_sbert(preset: Preset, kind: sbert.Kind, base: Path, name: str, folder: P
     chosen = preset.model_copy(update={"output": str(folder / "out"), "sbert": preset.sbert | {kind: part}})
     run = Run(chosen, f"gpu-check-{kind}", folder=folder / "run" / preset.name / kind)
     _forget_memory()
-    sbert.train(chosen, kind, run, folder / "sbert", resume=False, max_steps=steps)
+    settings = f"batch {part.batch}, {part.loss}"
+    try:
+        sbert.train(chosen, kind, run, folder / "sbert", resume=False, max_steps=steps)
+    except torch.cuda.OutOfMemoryError:
+        return _full(preset, kind, name, settings)
     logged = [record for record in run.records if "loss" in record]
     pairs = next((r["train_samples_per_second"] for r in run.records if "train_samples_per_second" in r), math.nan)
-    return _result(preset, kind, name, f"batch {part.batch}, {part.loss}", pairs, "pairs/s", logged)
+    return _result(preset, kind, name, settings, pairs, "pairs/s", logged)
 
 
 def _settings(part: SftPreset) -> str:
@@ -164,9 +175,19 @@ def _settings(part: SftPreset) -> str:
 
 
 def _forget_memory() -> None:
+    gc.collect()  # a trainer refers to itself
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
+
+
+def _peak() -> float:
+    return torch.cuda.max_memory_reserved() / 2**30 if torch.cuda.is_available() else math.nan
+
+
+def _full(preset: Preset, task: str, base: str, settings: str) -> Result:
+    """A training that the GPU had no room for: the others are tried all the same."""
+    return Result(preset.name, task, base, settings, _peak(), 0, "", math.nan, math.nan, out_of_memory=True)
 
 
 def _result(
@@ -174,13 +195,12 @@ def _result(
 ) -> Result:
     losses = [record["loss"] for record in logged]
     fifth = max(1, len(losses) // 5)
-    peak = torch.cuda.max_memory_reserved() / 2**30 if torch.cuda.is_available() else math.nan
     return Result(
         preset.name,
         task,
         base,
         settings,
-        peak,
+        _peak(),
         per_s,
         unit,
         sum(losses[:fifth]) / fifth,
@@ -188,16 +208,16 @@ def _result(
     )
 
 
-def document(results: list[Result], steps: int, *, shapes: str) -> str:
+def document(results: list[Result], steps: int, *, small: bool) -> str:
     """The page that the command writes."""
     card = torch.cuda.get_device_name() if torch.cuda.is_available() else f"no GPU ({platform.machine()})"
     versions = ", ".join(f"{m.__name__} {m.__version__}" for m in (torch, transformers, trl, peft))
     rows = "\n".join(result.row() for result in results)
-    return f"""# Training at the shapes of the {shapes} bases
+    return f"""# Training at {"small shapes" if small else "the shapes of the real bases"}
 
-Random weights, {steps} steps of each adapter and one epoch of the S-BERT. Written on {dt.date.today():%Y-%m-%d} by
+Random weights, {steps} steps of each adapter and {f"{steps} steps" if small else "one epoch"} of the S-BERT. Written on {dt.date.today():%Y-%m-%d} by
 
-    python -m training.gpu_check --steps {steps}
+    python -m training.gpu_check --steps {steps}{" --small --to …" if small else ""}
 
 on {card}; {versions}. A peak is what torch had reserved at most, GiB; it must stay under 24. A loss is the mean of the first and
 of the last fifth of the logged steps.
@@ -231,19 +251,18 @@ def main(
 
     Example: python -m training.gpu_check
     """
-    try:
+    with commands.errors_told():
         if not small and not torch.cuda.is_available():
             raise ConfigError("the real shapes need a GPU, and torch sees none; --small tries the script without one")
+        if small and to == PAGE:
+            raise ConfigError(f"--small wants --to: {PAGE.name} is the page of the real shapes")
         with tempfile.TemporaryDirectory() as folder:
             results = check(steps, small=small, folder=Path(folder))
-    except (ConfigError, ValueError) as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
-        raise typer.Exit(2) from error
     to.parent.mkdir(parents=True, exist_ok=True)
-    to.write_text(document(results, steps, shapes="small" if small else "real"), encoding="utf-8")
+    to.write_text(document(results, steps, small=small), encoding="utf-8")
     Console(highlight=False).print(to.read_text(encoding="utf-8"), markup=False)
-    full = [result for result in results if result.peak_gib > 24]
-    flat = [result for result in results if not result.last_loss < result.first_loss]
+    full = [result for result in results if result.peak_gib > 24 or result.out_of_memory]
+    flat = [result for result in results if result not in full and not result.last_loss < result.first_loss]
     for result in full + flat:
         why = "needs more than 24 GB" if result in full else "does not learn"
         typer.secho(f"{result.preset} {result.task} {why}: see {to}", fg="red", err=True)

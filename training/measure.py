@@ -83,7 +83,7 @@ def shipped_verdict(scores: Matrix, names: Sequence[str], thresholds: dict[str, 
 
 
 class MemoryEvaluator(SentenceEvaluator):
-    """Right key first among one item per concept, on combinations kept from training, less what small talk wakes up."""
+    """Right key first on combinations kept from training, less the squared error; what small talk wakes up is shown beside it."""
 
     def __init__(self, rows: list[Combination], smalltalk: list[str]) -> None:
         super().__init__()

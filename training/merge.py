@@ -14,7 +14,7 @@ from rich.console import Console
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ohlora.prompts import Task
-from training import bases, config
+from training import bases, commands, config
 from training.config import ConfigError
 
 _PROMPT = "안녕 로라야"
@@ -32,10 +32,11 @@ def merge(base: str, adapter: str, to: Path, *, subfolder: str = "") -> float:
     kept = model.dtype
     apart = _joined(model.float(), base, adapter, subfolder)
     before = _logits(apart, tokenizer)
-    apart.merge_and_unload().to(kept).save_pretrained(to)
-    tokenizer.save_pretrained(to)
-    written = AutoModelForCausalLM.from_pretrained(to, dtype=torch.float32).eval()
-    return float((_logits(written, tokenizer) - before).abs().max())
+    with commands.whole(to) as unfinished:
+        apart.merge_and_unload().to(kept).save_pretrained(unfinished)
+        tokenizer.save_pretrained(unfinished)
+        written = AutoModelForCausalLM.from_pretrained(unfinished, dtype=torch.float32).eval()
+        return float((_logits(written, tokenizer) - before).abs().max())
 
 
 def _joined(model: Any, base: str, adapter: str, subfolder: str) -> PeftModel:
@@ -66,8 +67,14 @@ def _logits(model: Any, tokenizer: Any) -> torch.Tensor:
 def main(
     task: Annotated[Task | None, typer.Option(help="Merge this adapter of the preset")] = None,
     preset: Annotated[str, typer.Option(help="v2, v3, v4, tutor, tiny, or a YAML file")] = "v4",
-    base: Annotated[str | None, typer.Option(help="Folder or hub id, instead of a preset's")] = None,
-    adapter: Annotated[str | None, typer.Option(help="Folder or hub id, instead of a preset's")] = None,
+    base: Annotated[str | None, typer.Option(help="Folder or hub id, instead of the task's")] = None,
+    adapter: Annotated[str | None, typer.Option(help="Folder or hub id, instead of the task's")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="What the adapter was trained with: --set output=runs/mine --set resize_embeddings=true"
+        ),
+    ] = None,
     subfolder: Annotated[str, typer.Option(help="Folder of the adapter inside of its repository")] = "",
     to: Annotated[
         Path | None, typer.Option(help="Folder of the merged model; else merged/TASK in the preset's output")
@@ -80,20 +87,20 @@ def main(
 
     Example: python -m training.merge --base EleutherAI/polyglot-ko-1.3b --adapter runs/v4/models/adapters/memory --to merged-memory
     """
-    try:
-        if task is not None and not (base or adapter):
-            chosen = config.load(preset)
-            if task not in chosen.sft:
-                raise ConfigError(f"preset {preset} trains no {task.value}")
-            base = bases.prepared(chosen.sft[task], chosen)
-            adapter = str(bases.place(chosen, "adapters", task.value))
+    with commands.errors_told():
+        if task is not None:
+            chosen = config.load_part("sft", task.value, preset, set_)
+            own = bases.place(chosen, "adapters", task.value)
+            if not adapter and not own.exists():
+                raise ConfigError(
+                    f"there is no adapter in {own}: python -m training.sft --preset {preset} --task {task.value}, or name the "
+                    "folder that it was trained into with --set output=…"
+                )
+            base, adapter = base or bases.prepared(chosen.sft[task], chosen), adapter or str(own)
             to = to or bases.place(chosen, "merged", task.value)
         if not (base and adapter and to):
             raise ConfigError("name --task (of a --preset), or --base, --adapter and --to")
         difference = merge(base, adapter, to, subfolder=subfolder)
-    except (ConfigError, OSError, ValueError) as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
-        raise typer.Exit(2) from error
     Console(highlight=False).print(
         f"{to}: logits differ by {difference:.2g} at most from base and adapter apart", markup=False
     )

@@ -8,9 +8,10 @@ Knows nothing about models.
 import random
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from ohlora import ethics, memories
-from training import check_data, data_files, substitute
+from training import data_files, substitute
 from training.data_files import Combination, KeyGroup
 
 SAME_TOPIC = 0.7  # similarity x of two keys of one topic: a score of 0.22
@@ -63,14 +64,24 @@ class Concepts:
 
 def memory_combinations() -> list[Combination]:
     """Combinations for training: the written ones, prompts by key, and dialogue rows with an item in front of the prompt."""
-    found = data_files.combinations("train") + written_prompts()
-    known = data_files.key_groups()
-    for row in data_files.dialogue("train"):
+    return data_files.combinations("train") + written_prompts() + told_combinations()
+
+
+def told_combinations(folder: Path = data_files.DATA) -> list[Combination]:
+    """Dialogue rows with an item in front of the prompt."""
+    found, known = [], data_files.key_groups(folder)
+    for row in data_files.dialogue("train", folder):
         match = _FRONT.match(row.input)
         item = memories.parse(match.group(1)) if match else None
         if match and item and item[0] in known and item[1] != "없음":
             found.append(Combination(key=item[0], value=item[1], prompt=match.group(2)))
     return found
+
+
+def unrefused_prompts(folder: Path = data_files.DATA) -> list[str]:
+    """What users say in dialogue rows that she does not refuse."""
+    words = ethics.EthicsPolicy().refusal_words
+    return [row.prompt for row in data_files.dialogue("train", folder) if not any(word in row.answer for word in words)]
 
 
 def written_prompts() -> list[Combination]:
@@ -92,7 +103,7 @@ def nothing_prompts() -> list[str]:
     talk = data_files.smalltalk()
     found = talk[len(talk) // 5 :]
     for row in data_files.dialogue("train"):
-        prompt = check_data.prompt_of(row.input)[0]
+        prompt = row.prompt
         plain = prompt in row.input[-len(prompt) :] and not row.input.startswith(("[", "(오로라")) and not row.memory
         if plain and (_GREETING.search(prompt) or (_HER.search(prompt) and not _OWN.search(prompt))):
             found.append(prompt)

@@ -54,7 +54,6 @@ def pretrain(
             warmup_steps=50,
             lr_scheduler_type="cosine",
             use_cpu=not torch.cuda.is_available(),
-            train_sampling_strategy="sequential",
             save_strategy="no",
             logging_steps=100,
             report_to="none",

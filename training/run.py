@@ -9,8 +9,9 @@ import multiprocessing
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from training import bases, card, config, evaluate, sbert, sft, text_bases
+from training import bases, card, commands, config, evaluate, sbert, sft, text_bases
 from training.config import ConfigError, Preset
 from training.runs import Run
 
@@ -59,20 +60,21 @@ def run(preset: Preset, *, force: bool, fresh: bool = False) -> None:
     started = time.monotonic()
     whole = Run(preset, "all", fresh=fresh or not force)
     done = whole.folder / "checkpoints" / "trained.json"
-    trained: list[str] = json.loads(done.read_text(encoding="utf-8")) if done.exists() else []
-    waiting = [part for part in parts(preset) if part.name not in trained]
-    for name in _train(preset, waiting, force=force, fresh=fresh):
-        trained.append(name)
-        done.parent.mkdir(exist_ok=True)
-        done.write_text(json.dumps(trained), encoding="utf-8")
+    with whole.timed():
+        trained: list[str] = json.loads(done.read_text(encoding="utf-8")) if done.exists() else []
+        waiting = [part for part in parts(preset) if part.name not in trained]
+        for name in _train(preset, waiting, force=force, fresh=fresh):
+            trained.append(name)
+            done.parent.mkdir(exist_ok=True)
+            done.write_text(json.dumps(trained), encoding="utf-8")
     if preset.threads:
         torch.set_num_threads(preset.threads * preset.workers)
     found = evaluate.evaluate(preset)
-    if "ethics_sbert" in found and "memory_sbert" in found:
-        evaluate.write_thresholds(preset, found)
+    if thresholds := evaluate.thresholds_to_serve(found):
+        bases.write_json(bases.place(preset, "thresholds.json"), thresholds)
+    if preset.bases and {"ethics", "memory"} <= thresholds.keys():  # the card is that of models made from nothing
         card.write(preset, found, round(time.monotonic() - started))
-    else:
-        card.checksums(bases.place(preset))
+    card.checksums(bases.place(preset))
     whole.finish()
 
 
@@ -102,9 +104,7 @@ def _side_by_side(preset: Preset, waiting: list[Part], options: dict[str, bool])
             ready = [part for part in waiting if part.after not in unmet and not failed]
             for part in ready[: preset.workers - len(running)]:
                 waiting.remove(part)
-                folder = _folder(preset, part)
-                (folder / "log.jsonl").unlink(missing_ok=True)
-                running[pool.submit(_in_own_process, part, folder, options)] = part
+                running[pool.submit(_in_own_process, part, _folder(preset, part), options)] = part
                 bars[part.name] = progress.add_task(part.name, total=1.0, last="")
             finished, _ = wait(running, timeout=1, return_when=FIRST_COMPLETED)
             for part in running.values():
@@ -124,10 +124,14 @@ def _side_by_side(preset: Preset, waiting: list[Part], options: dict[str, bool])
 
 
 def _explained(error: BaseException, part: Part, folder: Path) -> ValueError:
-    if isinstance(error, ValueError):  # a sentence for the reader already
-        return ValueError(f"{part.name}: {error}")
+    if isinstance(error, ConfigError):  # a sentence for the reader already
+        return ConfigError(f"{part.name}: {error}")
+    if isinstance(error, BrokenExecutor):
+        reason = "its process or the one beside it was killed; where memory is short, --set workers=1 needs less"
+    else:
+        reason = f"{type(error).__name__}: {error}"
     return ValueError(
-        f"{part.name} failed ({type(error).__name__}: {error}); what it wrote is in {folder / 'output.txt'}. "
+        f"{part.name} failed ({reason}); what it wrote is in {folder / 'output.txt'}. "
         "Run the same command again to go on from here."
     )
 
@@ -139,9 +143,14 @@ def _in_own_process(part: Part, folder: Path, options: dict[str, bool]) -> None:
         sys.stderr.flush()
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-        part.train(**options)
-        sys.stdout.flush()
-        sys.stderr.flush()
+        try:
+            part.train(**options)
+        except Exception:
+            traceback.print_exc()
+            raise
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
 
 
 def _folder(preset: Preset, part: Part) -> Path:
@@ -181,11 +190,8 @@ def main(
     Example: python -m training.run --preset tiny --force
     """
     started = time.monotonic()
-    try:
+    with commands.errors_told():
         run(config.load(preset, set_), force=force, fresh=fresh)
-    except (ConfigError, ValueError) as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
-        raise typer.Exit(2) from error
     typer.echo(f"The whole preset took {_minutes(time.monotonic() - started)}.")
 
 

@@ -1,4 +1,4 @@
-"""A run's folder: its configuration, log, figures and plots. Runs are kept in runs/, outside the repository.
+"""A run's folder: its configuration, log, figures and plots. Runs are kept in runs/, which git ignores.
 
 Knows nothing about what is trained.
 """
@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
 from rich.console import Console
 
 from training import config, plots
@@ -20,17 +21,29 @@ from training.data_files import DATA
 
 
 class Run:
-    """One run. The folder is ``runs/<preset>/<name>``; ``fresh`` empties it of checkpoints first."""
+    """One run. The folder is ``runs/<preset>/<name>``; ``part`` is what of the preset it trains, where not all.
 
-    def __init__(self, preset: Preset, name: str, *, fresh: bool = False, folder: Path | None = None) -> None:
+    ``fresh`` forgets the checkpoints of an interrupted run; else ``timed`` goes on from them where they are of the same settings.
+    """
+
+    def __init__(
+        self,
+        preset: Preset,
+        name: str,
+        *,
+        part: BaseModel | None = None,
+        fresh: bool = False,
+        folder: Path | None = None,
+    ) -> None:
+        self.preset, self.part, self.fresh = preset, part, fresh
         self.folder = folder or config.root() / "runs" / preset.name / name
         self.folder.mkdir(parents=True, exist_ok=True)
         self.console = Console(highlight=False)
         self.records: list[dict[str, Any]] = []
-        same = self._same_as_before(preset)
-        if fresh or not same:
-            self.forget_checkpoints()
-        (self.folder / "config.json").write_text(preset.model_dump_json(indent=2), encoding="utf-8")
+
+    def describe(self) -> None:
+        """Writes the preset down: config.json is that of the figures and weights that lie beside it."""
+        (self.folder / "config.json").write_text(self.preset.model_dump_json(indent=2), encoding="utf-8")
 
     def log(self, record: dict[str, Any]) -> None:
         """A line of figures: to the screen and to log.jsonl."""
@@ -52,26 +65,43 @@ class Run:
 
     @contextmanager
     def timed(self) -> Iterator[None]:
+        """Around a training: what was interrupted with the same settings and data is gone on from, anything else forgotten."""
         started = time.monotonic()
+        noted, digest = self.folder / "made_from.txt", self._digest()
+        same = noted.exists() and noted.read_text(encoding="utf-8") == digest
+        unfinished = (self.folder / "checkpoints").exists()
+        if unfinished and same and not self.fresh:
+            self.records = self._logged()
+            self.note(f"an interrupted run is gone on from: {self.folder} (--fresh begins anew)")
+        else:
+            if unfinished:
+                self.note("an interrupted run of other settings or data is forgotten" if not same else "begun anew")
+            self.forget_checkpoints()
+            (self.folder / "log.jsonl").unlink(missing_ok=True)
+            noted.write_text(digest, encoding="utf-8")
+        self.describe()
         yield
         seconds = round(time.monotonic() - started)
         (self.folder / "seconds.json").write_text(json.dumps({"seconds": seconds}) + "\n", encoding="utf-8")
         self.note(f"took {seconds} s")
 
-    def last_checkpoint(self) -> str | None:
-        """The newest checkpoint of an interrupted run."""
-        found = sorted((self.folder / "checkpoints").glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1]))
-        return str(found[-1]) if found else None
-
-    def _same_as_before(self, preset: Preset) -> bool:
-        """Whether preset and data are those of the run that left checkpoints here; others must not be gone on from."""
-        digest = hashlib.sha256(preset.model_dump_json().encode())
-        for path in sorted(p for p in DATA.rglob("*") if p.is_file()):
+    def _digest(self) -> str:
+        """Of everything that decides what is trained: seed, precision, the part's settings, the data."""
+        preset = self.preset
+        settings = (self.part or preset).model_dump_json(exclude=None if self.part else {"threads", "workers"})
+        digest = hashlib.sha256(f"{preset.seed} {preset.bf16} {preset.tokenizer_size} {settings}".encode())
+        for path in sorted(p for p in DATA.rglob("*") if p.is_file() and p.suffix != ".md"):
             digest.update(path.read_bytes())
-        noted = self.folder / "made_from.txt"
-        same = noted.exists() and noted.read_text(encoding="utf-8") == digest.hexdigest()
-        noted.write_text(digest.hexdigest(), encoding="utf-8")
-        return same
+        return digest.hexdigest()
+
+    def _logged(self) -> list[dict[str, Any]]:
+        path = self.folder / "log.jsonl"
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+    def last_checkpoint(self) -> str | None:
+        """The newest whole checkpoint of an interrupted run; a trainer writes its state last."""
+        found = [p for p in (self.folder / "checkpoints").glob("checkpoint-*") if (p / "trainer_state.json").exists()]
+        return str(max(found, key=lambda p: int(p.name.split("-")[1]))) if found else None
 
     def forget_checkpoints(self) -> None:
         shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)

@@ -7,7 +7,7 @@ scores come from ``training.pairs``.
 import random
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, cast
 
 import torch
 import typer
@@ -23,7 +23,8 @@ from transformers import set_seed
 from ohlora import encoders, ethics
 from training import (
     bases,
-    check_data,
+    card,
+    commands,
     config,
     data_files,
     encoder,
@@ -33,7 +34,7 @@ from training import (
     pretraining,
     spelling,
 )
-from training.config import ConfigError, Preset, SbertPreset
+from training.config import Preset, SbertPreset
 from training.corpus import Corpus
 from training.data_files import Combination, EthicsRow, Question
 from training.runs import Run
@@ -57,18 +58,19 @@ def memory_split(part: SbertPreset, seed: int) -> tuple[list[Combination], list[
     return rows[kept:], rows[:kept]
 
 
-def start(part: SbertPreset, texts: list[str]) -> SentenceTransformer:
+def start(preset: Preset, part: SbertPreset, texts: list[str]) -> SentenceTransformer:
     """The model to train: a named base, or an untrained encoder whose tokenizer learns from ``texts``."""
     if part.base == "nothing":
         return encoder.untrained(part.encoder, texts, part.max_length)
-    return encoder.wrap(part.base, part.max_length)
+    return encoder.wrap(bases.locate(part.base, preset), part.max_length)
 
 
 def ethics_data(part: SbertPreset, rows: list[EthicsRow], seed: int) -> Dataset:
-    """One pass over all epochs. With the contrastive loss a row is a prompt and its category, else a pair and its score."""
+    """The rows of all epochs, each with newly drawn ones; the trainer mixes them. With the contrastive loss a row is a prompt and
+    its category, else a pair and its score."""
     names = part.categories
     written = [(row.prompt, row.category) for row in rows]
-    chat = [(prompt, ethics.NORMAL) for prompt in unrefused_prompts()] if part.chat else []
+    chat = [(prompt, ethics.NORMAL) for prompt in pairs.unrefused_prompts()] if part.chat else []
     records: list[dict[str, Any]] = []
     for epoch in range(part.epochs):
         rng = random.Random(f"{seed} {epoch}")
@@ -84,15 +86,8 @@ def ethics_data(part: SbertPreset, rows: list[EthicsRow], seed: int) -> Dataset:
     return Dataset.from_list(records)
 
 
-def unrefused_prompts() -> list[str]:
-    """What users say in dialogue rows that she does not refuse."""
-    words = ethics.EthicsPolicy().refusal_words
-    rows = data_files.dialogue("train")
-    return [check_data.prompt_of(row.input)[0] for row in rows if not any(word in row.answer for word in words)]
-
-
 def memory_data(part: SbertPreset, rows: list[Combination], seed: int) -> tuple[Dataset, torch.Tensor]:
-    """One pass over all epochs, and the table of wanted cosines by concept index."""
+    """The pairs of all epochs, which the trainer mixes, and the table of wanted cosines by concept index."""
     concepts = pairs.Concepts(data_files.key_groups())
     nothing = pairs.nothing_prompts()
     found: list[pairs.Pair] = []
@@ -210,7 +205,7 @@ def train(preset: Preset, kind: Kind, run: Run, place: Path, *, resume: bool = T
         texts = list(data["prompt"]) + list(data["item"])
         evaluator = measure.MemoryEvaluator(kept_combos, held_smalltalk())
     # Each text once, and plain sentences beside them: pieces should be those of written Korean, not of what was respelt.
-    model = start(part, sorted({*texts}) + Corpus().plain())
+    model = start(preset, part, sorted({*texts}) + Corpus().plain())
     nothing = part.base == "nothing"
     if nothing and part.encoder.pretraining_epochs:
         pretraining.pretrain(
@@ -237,7 +232,6 @@ def train(preset: Preset, kind: Kind, run: Run, place: Path, *, resume: bool = T
             # The cosines of a mean or sum are all there is to learn from; in bfloat16 near ones can't be told apart.
             bf16=preset.bf16 and bases.has_bf16() and not (nothing and part.encoder.kind != "bert"),
             use_cpu=not torch.cuda.is_available(),
-            train_sampling_strategy="sequential",
             eval_strategy="no" if trial else "steps",
             eval_steps=steps,
             save_strategy="no" if trial else "steps",
@@ -270,11 +264,12 @@ def held_smalltalk() -> list[str]:
 def publish(model: SentenceTransformer, place: Path) -> None:
     """Saves with bfloat16 weights; config.json says float32, so that they are loaded and used as such."""
     model.float().cpu()
-    model.to(torch.bfloat16).save(str(place), create_model_card=False)
-    if (place / "config.json").exists():  # a transformer; the others are loaded as they are
-        settings = bases.read_json(place / "config.json")
-        settings["dtype"] = "float32"
-        bases.write_json(place / "config.json", settings)
+    with commands.whole(place) as unfinished:
+        model.to(torch.bfloat16).save(str(unfinished), create_model_card=False)
+        if (unfinished / "config.json").exists():  # a transformer; the others are loaded as they are
+            settings = bases.read_json(unfinished / "config.json")
+            settings["dtype"] = "float32"
+            bases.write_json(unfinished / "config.json", settings)
 
 
 def inference_test(kind: Kind, place: Path, run: Run) -> None:
@@ -310,14 +305,10 @@ def main(
 
     Example: python -m training.sbert --preset tiny --task ethics --force
     """
-    try:
-        chosen = config.load(preset, config.for_part("sbert", task, set_ or []))
-        if task not in get_args(Kind) or task not in chosen.sbert:
-            raise ConfigError(f"preset {preset} trains no S-BERT {task!r}; it has: {', '.join(chosen.sbert) or 'none'}")
-        run_kind(chosen, task, force=force, fresh=fresh)
-    except (ConfigError, ValueError) as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
-        raise typer.Exit(2) from error
+    with commands.errors_told():
+        chosen = config.load_part("sbert", task, preset, set_)
+        run_kind(chosen, cast(Kind, task), force=force, fresh=fresh)
+        card.renew(chosen)
 
 
 def run_kind(preset: Preset, kind: Kind, *, force: bool, fresh: bool = False) -> None:
@@ -325,7 +316,7 @@ def run_kind(preset: Preset, kind: Kind, *, force: bool, fresh: bool = False) ->
     if preset.threads:
         torch.set_num_threads(preset.threads)
     place = bases.place(preset, f"{kind}_sbert")
-    run = Run(preset, f"sbert-{kind}", fresh=fresh)
+    run = Run(preset, f"sbert-{kind}", part=preset.sbert[kind], fresh=fresh)
     if (place / "modules.json").exists() and not force:
         run.note(f"{place} is there: inference test (train again with --force)")
     else:

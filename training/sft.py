@@ -14,11 +14,11 @@ import typer
 from datasets import Dataset
 from peft import LoraConfig, PeftModel
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback, set_seed
+from transformers import TrainerCallback, set_seed
 from trl import SFTConfig, SFTTrainer
 
 from ohlora.prompts import Example, Task
-from training import bases, config, data_files, generate
+from training import bases, card, commands, config, data_files, generate
 from training.config import ConfigError, Preset, SftPreset
 from training.corpus import Corpus
 from training.runs import Run
@@ -31,12 +31,20 @@ TARGETS = {
 
 def examples(preset: SftPreset, task: Task, seed: int) -> tuple[list[Example], list[Example]]:
     """Training examples of all epochs, one epoch behind the other, and validation examples."""
-    corpus = Corpus(data_files.DATA / preset.data)
+    corpus = corpus_of(preset)
     drawn = []
     for epoch in range(preset.epochs):
         rng = random.Random(f"{seed} {task} {epoch}")
         drawn += corpus.draw(task, rng) if preset.augment else corpus.written(task, rng)
     return drawn, corpus.validation(task)
+
+
+def corpus_of(preset: SftPreset) -> Corpus:
+    """The rows that the preset names. Raises ConfigError where there are none."""
+    folder = data_files.DATA / preset.data
+    if not (folder / "train.jsonl").exists():
+        raise ConfigError(f"data: there is no {folder}/train.jsonl; name a folder of {data_files.DATA} that has one")
+    return Corpus(folder)
 
 
 def as_dataset(found: list[Example]) -> Dataset:
@@ -90,7 +98,7 @@ class Samples(TrainerCallback):
         self.run, self.tokenizer, self.task, self.prompts = run, tokenizer, task, prompts
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict | None = None, **_: Any) -> None:
-        self.run.log({"step": state.global_step, **(logs or {})})
+        self.run.log({"step": state.global_step, "done": state.global_step / state.max_steps, **(logs or {})})
 
     def on_evaluate(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         outputs = generate.outputs(model, self.tokenizer, [e.prompt for e in self.prompts], self.task)
@@ -103,10 +111,8 @@ def train(preset: Preset, task: Task, run: Run, place: Path, *, resume: bool = T
     part = preset.sft[task]
     set_seed(preset.seed)
     folder = bases.prepared(part, preset)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    model = bases.load(folder, part, bf16=preset.bf16 and torch.cuda.is_available())
+    tokenizer = bases.tokenizer(folder)
+    model = bases.load(folder, part, bf16=preset.bf16 and torch.cuda.is_available() and bases.has_bf16())
     architecture = model.config.model_type
     if architecture not in TARGETS:
         raise ConfigError(f"base {part.base} is a {architecture}; known architectures: {', '.join(TARGETS)}")
@@ -136,16 +142,16 @@ def train(preset: Preset, task: Task, run: Run, place: Path, *, resume: bool = T
 
 def _publish(made: Path, place: Path, base: str) -> None:
     """Copies an adapter to its place: bfloat16 weights, the base by its plain name, nothing that only a run needs."""
-    place.mkdir(parents=True, exist_ok=True)
     weights = load_file(made / "adapter_model.safetensors")
-    save_file(
-        {name: tensor.to(torch.bfloat16).contiguous() for name, tensor in weights.items()},
-        place / "adapter_model.safetensors",
-        metadata={"format": "pt"},
-    )
     settings = bases.read_json(made / "adapter_config.json")
     settings["base_model_name_or_path"] = base
-    bases.write_json(place / "adapter_config.json", settings)
+    with commands.whole(place) as unfinished:
+        save_file(
+            {name: tensor.to(torch.bfloat16).contiguous() for name, tensor in weights.items()},
+            unfinished / "adapter_model.safetensors",
+            metadata={"format": "pt"},
+        )
+        bases.write_json(unfinished / "adapter_config.json", settings)
     shutil.rmtree(made)
 
 
@@ -153,10 +159,8 @@ def inference_test(preset: Preset, task: Task, place: Path, run: Run) -> None:
     """Loads what is at ``place`` and answers some validation prompts."""
     part = preset.sft[task]
     folder = bases.prepared(part, preset)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = PeftModel.from_pretrained(
-        AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), str(place)
-    ).eval()
+    tokenizer = bases.tokenizer(folder)
+    model = PeftModel.from_pretrained(bases.for_inference(folder), str(place)).eval()
     _, validation = examples(part.model_copy(update={"epochs": 1}), task, preset.seed)
     shown = random.Random(preset.seed).sample(validation, min(8, len(validation)))
     for example, output in zip(shown, generate.outputs(model, tokenizer, [e.prompt for e in shown], task), strict=True):
@@ -176,16 +180,10 @@ def main(
 
     Example: python -m training.sft --preset v4 --task output_message --set lora.rank=32
     """
-    try:
-        chosen = config.load(preset, config.for_part("sft", task.value, set_ or []))
-        if task not in chosen.sft:
-            raise ConfigError(
-                f"preset {preset} trains no {task.value}; it has: {', '.join(chosen.sft) or 'no adapters'}"
-            )
+    with commands.errors_told():
+        chosen = config.load_part("sft", task.value, preset, set_)
         run_task(chosen, task, force=force, fresh=fresh)
-    except (ConfigError, ValueError) as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
-        raise typer.Exit(2) from error
+        card.renew(chosen)
 
 
 def run_task(preset: Preset, task: Task, *, force: bool, fresh: bool = False) -> None:
@@ -193,7 +191,7 @@ def run_task(preset: Preset, task: Task, *, force: bool, fresh: bool = False) ->
     if preset.threads:
         torch.set_num_threads(preset.threads)
     place = bases.place(preset, "adapters", task.value)
-    run = Run(preset, f"sft-{task.value}", fresh=fresh)
+    run = Run(preset, f"sft-{task.value}", part=preset.sft[task], fresh=fresh)
     if (place / "adapter_config.json").exists() and not force:
         run.note(f"{place} is there: inference test (train again with --force)")
         inference_test(preset, task, place, run)

@@ -4,20 +4,17 @@ Language modelling over the task formats, the completion weighted more than the 
 with ``bf16`` the matrix products run in bfloat16. Knows nothing about adapters: those come from ``training.sft``.
 """
 
-import json
 import math
 import random
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
 from tqdm import tqdm
 from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
     GPTNeoXConfig,
     GPTNeoXForCausalLM,
     LlamaConfig,
@@ -26,8 +23,8 @@ from transformers import (
 )
 
 from ohlora.prompts import Example
-from training import bases, config, generate, text_tokenizer
-from training.config import BasePreset, ConfigError, Preset
+from training import bases, card, commands, config, generate, text_tokenizer
+from training.config import BasePreset, Preset
 from training.corpus import Corpus
 from training.runs import Run
 
@@ -101,6 +98,18 @@ def weighted_loss(logits: torch.Tensor, ids: torch.Tensor, weight: torch.Tensor)
     return (losses * weights).sum() / weights.sum()
 
 
+@torch.no_grad()
+def mean_loss(model: Any, encoded: list[tuple[list[int], int]], tokens: int, pad: int) -> float:
+    """Mean cross entropy of all completion ids."""
+    total = count = 0.0
+    for batch in batches(encoded, tokens, 0.0, pad, random.Random(0)):
+        ids, mask, weight = (tensor.to(model.device) for tensor in batch)
+        size = float(weight[:, 1:].sum())
+        total += size * float(weighted_loss(model(input_ids=ids, attention_mask=mask).logits, ids, weight))
+        count += size
+    return total / count
+
+
 class Training:
     """Model and optimizer of one base, and how far they are; ``checkpoint`` is written every five epochs and resumed from."""
 
@@ -109,13 +118,14 @@ class Training:
     ) -> None:
         torch.manual_seed(seed)
         self.preset, self.tokenizer, self.seed, self.bf16, self.checkpoint = preset, tokenizer, seed, bf16, checkpoint
-        self.model = untrained(preset, tokenizer)
+        self.device = bases.device()
+        self.model = untrained(preset, tokenizer).to(self.device)
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=preset.rate, weight_decay=preset.weight_decay, betas=(0.9, 0.95)
         )
         self.epoch = 0
         if checkpoint and checkpoint.exists():
-            state = torch.load(checkpoint, weights_only=True)
+            state = torch.load(checkpoint, weights_only=True, map_location=self.device)
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.epoch = state["epoch"]
@@ -140,10 +150,10 @@ class Training:
         return sum(losses) / len(losses)
 
     def _step(self, batch: Batch, done: float) -> float:
-        ids, mask, weight = batch
+        ids, mask, weight = (tensor.to(self.device) for tensor in batch)
         for group in self.optimizer.param_groups:
             group["lr"] = self.preset.rate * _schedule(done)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.bf16):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             logits = self.model(input_ids=ids, attention_mask=mask).logits
         loss = weighted_loss(logits, ids, weight)
         loss.backward()
@@ -157,18 +167,14 @@ class Training:
         """Mean cross entropy of the completions."""
         self.model.eval()
         encoded = [encode(self.tokenizer, example) for example in examples]
-        found = batches(encoded, self.preset.batch_tokens, 0.0, self.tokenizer.pad_token_id, random.Random(0))
-        total = count = 0.0
-        for ids, mask, weight in found:
-            size = float(weight[:, 1:].sum())
-            total += size * float(weighted_loss(self.model(input_ids=ids, attention_mask=mask).logits, ids, weight))
-            count += size
-        return total / count
+        return mean_loss(self.model, encoded, self.preset.batch_tokens, self.tokenizer.pad_token_id)
 
     def _save(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         state = {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "epoch": self.epoch}
-        torch.save(state, path)
+        written = path.with_suffix(".unfinished")
+        torch.save(state, written)
+        written.replace(path)
 
 
 def train(training: Training, corpus: Corpus, log: Callable[[dict], None]) -> torch.nn.Module:
@@ -197,13 +203,14 @@ def _schedule(done: float) -> float:
 
 def save(model: torch.nn.Module, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     """bfloat16 weights, configuration, tokenizer."""
-    model.to(torch.bfloat16).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    generation = folder / "generation_config.json"
-    if generation.exists():
-        settings = json.loads(generation.read_text())
-        settings.pop("bos_token_id", None)
-        generation.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
+    with commands.whole(folder) as unfinished:
+        model.to(torch.bfloat16).save_pretrained(unfinished)
+        tokenizer.save_pretrained(unfinished)
+        generation = unfinished / "generation_config.json"
+        if generation.exists():
+            settings = bases.read_json(generation)
+            settings.pop("bos_token_id", None)
+            bases.write_json(generation, settings)
 
 
 def run_base(preset: Preset, name: str, *, force: bool, fresh: bool = False) -> None:
@@ -212,7 +219,7 @@ def run_base(preset: Preset, name: str, *, force: bool, fresh: bool = False) -> 
         torch.set_num_threads(preset.threads)
     part = preset.bases[name]
     place = bases.place(preset, name)
-    run = Run(preset, f"base-{name}", fresh=fresh)
+    run = Run(preset, f"base-{name}", part=part, fresh=fresh)
     if (place / "config.json").exists() and not force:
         run.note(f"{place} is there: inference test (make it again with --force)")
         inference_test(preset, name, run)
@@ -232,8 +239,8 @@ def run_base(preset: Preset, name: str, *, force: bool, fresh: bool = False) -> 
 
 def inference_test(preset: Preset, name: str, run: Run) -> None:
     """Loads the base and continues a few validation prompts."""
-    tokenizer = AutoTokenizer.from_pretrained(bases.place(preset, name))
-    model = AutoModelForCausalLM.from_pretrained(bases.place(preset, name), dtype=torch.float32)
+    tokenizer = bases.tokenizer(bases.place(preset, name))
+    model = bases.for_inference(bases.place(preset, name))
     for task in preset.bases[name].tasks:
         shown = Corpus().validation(task)[:4]
         for example, text in zip(
@@ -253,14 +260,10 @@ def main(
 
     Example: python -m training.text_bases --preset tiny --base llama --force
     """
-    try:
-        chosen = config.load(preset, config.for_part("bases", base, set_ or []))
-        if base not in chosen.bases:
-            raise ConfigError(f"preset {preset} makes no base {base!r}; it makes: {', '.join(chosen.bases) or 'none'}")
+    with commands.errors_told():
+        chosen = config.load_part("bases", base, preset, set_)
         run_base(chosen, base, force=force, fresh=fresh)
-    except (ConfigError, ValueError) as error:
-        typer.secho(f"error: {error}", fg="red", err=True)
-        raise typer.Exit(2) from error
+        card.renew(chosen)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def test_it_trains_and_writes_the_page(tmp_path: Path) -> None:
     text = page.read_text(encoding="utf-8")
     rows = [line for line in text.splitlines() if line.startswith("| v") or line.startswith("| tutor")]
     assert len(rows) == len([*gpu_check.distinct(gpu_check.PRESETS)]) + 1
-    assert "shapes of the small bases" in text
+    assert "at small shapes" in text
     assert ("no GPU" in text) != torch.cuda.is_available()
 
 
@@ -53,6 +53,9 @@ def test_without_a_gpu_it_says_what_to_do(tmp_path: Path) -> None:
     assert done.exit_code == 2
     assert "--small tries the script without one" in done.output
     assert not (tmp_path / "page.md").exists()
+    done = CliRunner().invoke(app, ["--small"])
+    assert done.exit_code == 2
+    assert "--small wants --to" in done.output
 
 
 def test_a_made_base_is_small_and_has_a_tokenizer_it_has_rows_for(tmp_path: Path) -> None:

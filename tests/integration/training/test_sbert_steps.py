@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -50,3 +51,36 @@ def test_losses_are_compared_in_a_report(tmp_path: Path, kind: sbert.Kind, monke
     assert (folder / "losses.png").stat().st_size > 1000
     first = compare.SHOWN[kind][0]
     assert all(0 <= figures[first] <= 1 for figures in found.values())
+
+
+class Interrupted(Run):
+    """A run that is stopped, as by Ctrl-C, at its second evaluation."""
+
+    def log(self, record: dict[str, Any]) -> None:
+        super().log(record)
+        if sum("eval_right_first" in r or "right_first" in str(r) for r in self.records) == 2:
+            raise KeyboardInterrupt
+
+
+def test_an_interrupted_training_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    torch.set_num_threads(2)
+    preset = config.load("tiny", ["sbert.rag.epochs=3", "sbert.rag.encoder.vocabulary=1000", "sbert.rag.augment=0"])
+    part, folder = preset.sbert["rag"], tmp_path / "run"
+    first = Interrupted(preset, "sbert-rag", part=part, folder=folder)
+    with pytest.raises(KeyboardInterrupt):
+        timed_training(preset, first, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+    reached = first.records[-1]["step"]
+
+    again = Run(preset, "sbert-rag", part=part, folder=folder)
+    before = len(first.records)
+    timed_training(preset, again, tmp_path / "model")
+    steps = [record["step"] for record in again.records[before:] if "loss" in record]
+    assert min(steps) > reached // 2 > 1  # the checkpoint of the first third, not the beginning
+    assert [record["step"] for record in again.records[:before]] == [record["step"] for record in first.records]
+    assert (tmp_path / "model/modules.json").exists()
+
+
+def timed_training(preset: Preset, run: Run, place: Path) -> None:
+    with run.timed():
+        sbert.train(preset, "rag", run, place)

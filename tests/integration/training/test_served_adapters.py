@@ -91,8 +91,9 @@ def test_a_base_whose_tokenizer_reaches_past_its_embedding_is_trained_and_served
     grown = preset_on(mismatched, tmp_path / "models", "sft.summary.resize_embeddings=true")
     sft.train(grown, Task.SUMMARY, run, place, max_steps=3)
 
-    base = bases.place(grown, "korean-lm-resized")
-    assert bases.prepared(grown.sft[Task.SUMMARY], grown) == str(base)
+    base = Path(bases.prepared(grown.sft[Task.SUMMARY], grown))
+    assert base.parent == tmp_path / "models"
+    assert base.name.endswith("--korean-lm-resized")
     assert json.loads((place / "adapter_config.json").read_text())["base_model_name_or_path"] == base.name
     rows = AutoModelForCausalLM.from_pretrained(base).get_input_embeddings().num_embeddings
     ids = AutoTokenizer.from_pretrained(base)(PROMPT)["input_ids"]
@@ -192,3 +193,8 @@ def test_the_command_writes_where_it_says_and_never_over_something(project: Path
     again = CliRunner().invoke(app, [*asked, "--to", str(tmp_path / "merged")])
     assert again.exit_code == 2
     assert "is not empty" in again.output
+    elsewhere = ["--preset", "tiny", "--task", "summary", "--set", f"output={tmp_path}", "--set", "sft.summary.base=x"]
+    missing = CliRunner().invoke(app, elsewhere)
+    assert missing.exit_code == 2
+    assert "there is no adapter in" in missing.output
+    assert "--set output=" in missing.output

@@ -39,7 +39,8 @@ def preset(project: Path, tmp_path: Path) -> Preset:
 def test_a_few_steps_make_an_adapter_that_loads(preset: Preset, tmp_path: Path) -> None:
     place = bases.place(preset, "adapters", "summary")
     run = Run(preset, "sft-summary", folder=tmp_path / "run")
-    sft.train(preset, Task.SUMMARY, run, place, max_steps=6)
+    with run.timed():
+        sft.train(preset, Task.SUMMARY, run, place, max_steps=6)
 
     settings = json.loads((place / "adapter_config.json").read_text(encoding="utf-8"))
     assert settings["base_model_name_or_path"] == "llama"

@@ -72,6 +72,14 @@ def _repeated_input(folder: Path) -> None:
     _append(path, path.read_text(encoding="utf-8").splitlines()[0])
 
 
+def _copied_dialogue(folder: Path) -> None:
+    """Dialogue prompts are shown to the ethics model as innocent ones."""
+    row = next(r for r in data_files.ethics("test", folder) if r.category == "일반" and len(r.prompt) > 8)
+    path = folder / "dialogue/train.jsonl"
+    said = json.loads(path.read_text(encoding="utf-8").splitlines()[0]) | {"input": row.prompt + "!", "memory": ""}
+    _append(path, json.dumps(said, ensure_ascii=False))
+
+
 def _real_person(folder: Path) -> None:
     _append(
         folder / "ethics/train.jsonl",
@@ -84,6 +92,7 @@ def _real_person(folder: Path) -> None:
     [
         (_real_person, "names a real person, 트럼프"),
         (_copied_test_row, "like training row"),
+        (_copied_dialogue, "like training row"),
         (_unknown_key, "not in keys.csv"),
         (_repeated_input, "same input as row 1"),
     ],
@@ -98,5 +107,23 @@ def test_spoilt_data_is_found(copied: Path, spoil: Callable[[Path], None], expec
 def test_a_broken_line_is_named(copied: Path) -> None:
     _append(copied / "ethics/train.jsonl", '{"prompt": "안녕"}')
     count = len((copied / "ethics/train.jsonl").read_text(encoding="utf-8").splitlines())
-    with pytest.raises(ValueError, match=rf"train.jsonl line {count}.*\n*category"):
+    with pytest.raises(ValueError, match=rf"ethics/train.jsonl line {count}.*\n*category"):
         data_files.ethics("train", copied)
+
+
+def test_a_row_that_names_what_is_not_there_is_named(copied: Path) -> None:
+    _append(copied / "ethics/train.jsonl", json.dumps({"prompt": "안녕", "category": "일반인"}, ensure_ascii=False))
+    with pytest.raises(ValueError, match="'일반인' is no category; known: 사랑 고백/만남, 정치"):
+        data_files.ethics("train", copied)
+    asked = {"document": "nowhere", "question": "어디에도 없는 거?", "answer": "없어요"}
+    _append(copied / "tutor/train.jsonl", json.dumps(asked, ensure_ascii=False))
+    with pytest.raises(ValueError, match=r"tutor/train.jsonl row \d+: there is no document 'nowhere'"):
+        data_files.tutor_examples("train", copied)
+    first = next(iter(data_files.documents()))
+    graded = {"document": first, "question": "어디에도 없는 거?", "grades": {"nowhere": 0.1}}
+    _append(copied / "tutor/questions_train.jsonl", json.dumps(graded, ensure_ascii=False))
+    with pytest.raises(ValueError, match=r"questions_train.jsonl row \d+: there is no document 'nowhere'"):
+        data_files.questions("train", copied)
+    _append(copied / "memory/keys.csv", "이름만,,")
+    with pytest.raises(ValueError, match=r"memory/keys.csv line \d+"):
+        data_files.key_groups(copied)

@@ -55,7 +55,7 @@ def test_the_tiny_preset_has_every_part() -> None:
 
 
 def test_overrides_reach_any_field() -> None:
-    preset = config.load("v4", config.for_part("sft", "summary", ["lora.rank=32", "seed=1"]))
+    preset = config.load_part("sft", "summary", "v4", ["lora.rank=32", "seed=1"])
     assert preset.sft[Task.SUMMARY].lora.rank == 32
     assert preset.seed == 1
 

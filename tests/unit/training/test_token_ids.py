@@ -10,7 +10,7 @@ from trl import SFTTrainer
 
 from ohlora import prompts
 from ohlora.prompts import Example, Task
-from training import bases, check_data, config, data_files, text_bases
+from training import bases, config, data_files, text_bases
 from training.config import ConfigError
 
 BASES = {Task.ANSWER: "llama", Task.SUMMARY: "llama", Task.MEMORY: "gpt-neox", Task.POSE: "gpt-neox"}
@@ -58,7 +58,7 @@ def test_memory_and_pose_outputs_fit_their_token_limits(project: Path) -> None:
 def test_most_prompts_fit_the_served_limit(project: Path) -> None:
     """40 tokens of the answer model are what a prompt may have."""
     found = tokenizer(project, Task.ANSWER)
-    lengths = [len(found(check_data.prompt_of(row.input)[0])["input_ids"]) for row in data_files.dialogue("valid")]
+    lengths = [len(found(row.prompt)["input_ids"]) for row in data_files.dialogue("valid")]
     assert max(lengths) <= 40
 
 
