@@ -46,7 +46,7 @@ def _seconds(preset: Preset) -> dict[str, int]:
     return {
         path.parent.name: json.loads(path.read_text(encoding="utf-8"))["seconds"]
         for path in sorted(runs.glob("*/seconds.json"))
-        if path.parent.name.startswith(("base-", "sft-", "sbert-"))
+        if path.parent.name.startswith(("base-", "sft-", "sbert-", "all"))
     }
 
 
@@ -59,11 +59,12 @@ def _rows(figures: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def write(preset: Preset, figures: dict[str, Any], whole: int) -> None:
-    """The card of models made from nothing. ``whole`` is how many seconds everything took, parts side by side."""
+def write(preset: Preset, figures: dict[str, Any]) -> None:
+    """The card of models made from nothing, with the seconds that their runs took."""
     folder = bases.place(preset)
     thresholds = bases.read_json(folder / "thresholds.json")
     seconds = _seconds(preset)
+    whole = seconds.pop("all", None) or sum(seconds.values())
     steps = "\n".join(f"| {name} | {value} |" for name, value in seconds.items())
     text = f"""# Small models of Oh-LoRA Serve
 
@@ -90,7 +91,7 @@ than a transformer made from nothing (compare with `--set encoder.kind=bert`).
 | step | seconds |
 |---|---|
 {steps}
-| everything, {preset.workers} parts at once | {whole} |
+| all of them, {preset.workers} at once | {whole} |
 
 ## Data
 

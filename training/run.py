@@ -57,23 +57,26 @@ def run(preset: Preset, *, force: bool, fresh: bool = False) -> None:
     A forced run that was interrupted goes on behind the parts that it has trained, as long as preset and data are the same.
     Raises ValueError where a part fails; those beside it are finished first.
     """
-    started = time.monotonic()
-    whole = Run(preset, "all", fresh=fresh or not force)
+    whole = Run(preset, "all", fresh=fresh)
     done = whole.folder / "checkpoints" / "trained.json"
-    with whole.timed():
-        trained: list[str] = json.loads(done.read_text(encoding="utf-8")) if done.exists() else []
-        waiting = [part for part in parts(preset) if part.name not in trained]
-        for name in _train(preset, waiting, force=force, fresh=fresh):
-            trained.append(name)
-            done.parent.mkdir(exist_ok=True)
-            done.write_text(json.dumps(trained), encoding="utf-8")
+    options = {"force": force, "fresh": fresh}
+    if not force:
+        for _ in _train(preset, parts(preset), **options):
+            pass
+    else:
+        with whole.timed():
+            trained: list[str] = json.loads(done.read_text(encoding="utf-8")) if done.exists() else []
+            for name in _train(preset, [part for part in parts(preset) if part.name not in trained], **options):
+                trained.append(name)
+                done.parent.mkdir(exist_ok=True)
+                done.write_text(json.dumps(trained), encoding="utf-8")
     if preset.threads:
         torch.set_num_threads(preset.threads * preset.workers)
     found = evaluate.evaluate(preset)
     if thresholds := evaluate.thresholds_to_serve(found):
         bases.write_json(bases.place(preset, "thresholds.json"), thresholds)
     if preset.bases and {"ethics", "memory"} <= thresholds.keys():  # the card is that of models made from nothing
-        card.write(preset, found, round(time.monotonic() - started))
+        card.write(preset, found)
     card.checksums(bases.place(preset))
     whole.finish()
 
