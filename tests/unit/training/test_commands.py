@@ -47,7 +47,9 @@ def test_a_part_that_the_preset_lacks_is_named_before_its_fields() -> None:
 
 
 def test_a_value_that_is_no_value_is_named() -> None:
-    assert "--set sbert.memory.rate=[1: '[1' is not a YAML value" in told(sbert.main, "--task", "memory", "--set", "rate=[1")
+    assert "--set sbert.memory.rate=[1: '[1' is not a YAML value" in told(
+        sbert.main, "--task", "memory", "--set", "rate=[1"
+    )
     assert "sft.summary.lora.rank" in told(sft.main, "--task", "summary", "--set", "lora.rank=0")
     said = told(sbert.main, "--task", "ethics", "--set", "categories=[일반, 정치]")
     assert "categories: Value error, each name once, 일반 last" in said
