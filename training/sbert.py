@@ -227,7 +227,7 @@ def train(preset: Preset, kind: Kind, run: Run, place: Path, *, resume: bool = T
             per_device_train_batch_size=part.batch,
             learning_rate=part.rate,
             weight_decay=part.weight_decay,
-            warmup_steps=round(steps * part.epochs * part.warmup),
+            warmup_steps=round((max_steps if trial else steps * part.epochs) * part.warmup),
             lr_scheduler_type="cosine",
             # The cosines of a mean or sum are all there is to learn from; in bfloat16 near ones can't be told apart.
             bf16=preset.bf16 and bases.has_bf16() and not (nothing and part.encoder.kind != "bert"),

@@ -122,7 +122,7 @@ def train(preset: Preset, task: Task, run: Run, place: Path, *, resume: bool = T
     steps = max(1, len(training) // (part.batch * part.accumulation * part.epochs))
     settings = arguments(preset, part, run.folder, steps)
     if max_steps > 0:  # a trial: every step is logged, nothing is evaluated or kept on the way
-        settings.max_steps, settings.logging_steps = max_steps, 1
+        settings.max_steps, settings.logging_steps, settings.warmup_steps = max_steps, 1, max(1, max_steps // 30)
         settings.eval_strategy = settings.save_strategy = "no"
     shown = random.Random(preset.seed).sample(validation, min(part.samples, len(validation)))
     trainer = SFTTrainer(
