@@ -76,8 +76,8 @@ They show that everything works; they know little beyond their data. Each is of 
 | `llama` | LlamaForCausalLM, base of `output_message`, `tutor` and `summary` |
 | `gpt-neox` | GPTNeoXForCausalLM, base of `memory` and `eyes_mouth_pose` |
 | `adapters/*` | LoRA adapters (peft), one per task |
-| `memory_sbert` | sentence-transformers folder: the mean of learned vectors of jamo pieces |
-| `ethics_sbert`, `rag_sbert` | the sum of learned vectors of letter n-grams (`ohlora.encoders`) |
+| `memory_sbert`, `rag_sbert` | sentence-transformers folders: the mean of learned vectors of jamo pieces |
+| `ethics_sbert` | the sum of learned vectors of letter n-grams (`ohlora.encoders`) |
 | `documents` | the tutor's documents with their embeddings by `rag_sbert` |
 | `thresholds.json` | thresholds to serve, chosen on validation data |
 

@@ -73,8 +73,8 @@ class EncoderPreset(BaseModel):
 
     kind: Literal["ngrams", "static", "bert"] = Field(
         "static",
-        description="ngrams: the sum of vectors of letter n-grams, best with thousands of rows; static: the mean of vectors "
-        "of BPE pieces, better with hundreds; bert: a small BERT, which wants far more rows than the two; "
+        description="ngrams: the sum of vectors of letter n-grams, for telling kinds of wording apart; static: the mean of vectors "
+        "of BPE pieces, which also places texts unlike those it was trained on; bert: a small BERT, which wants far more rows; "
         "layers, heads and inner_width are of the last",
     )
     width: int = Field(256, gt=0, description="Hidden size")
