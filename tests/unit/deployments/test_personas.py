@@ -305,7 +305,8 @@ async def start() -> AsyncGenerator[Callable]:
 
 
 async def text(replica: Any, adapter: str) -> str:
-    call = AnswerCall(prompt=CALL.prompt, adapter=adapter, max_total_tokens=24, temperature=0.0)
+    # A greeting is answered alike by every adapter; this is not.
+    call = AnswerCall(prompt="요즘 잠이 안 와 (답변 시작)", adapter=adapter, max_total_tokens=24, temperature=0.0)
     return "".join([chunk.text async for chunk in replica.generate(call)])
 
 
