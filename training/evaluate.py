@@ -202,8 +202,8 @@ def show(found: Figures, run: Run) -> None:
     run.console.print(table)
     if "ethics_sbert" in found:
         run.console.print(json.dumps(found["ethics_sbert"]["by_category"], ensure_ascii=False, indent=1))
-    if thresholds_ := thresholds_to_serve(found):
-        run.console.print("thresholds to serve:", json.dumps(thresholds_, ensure_ascii=False, indent=1))
+    if served := thresholds_to_serve(found):
+        run.console.print("thresholds to serve:", json.dumps(served, ensure_ascii=False, indent=1))
 
 
 def thresholds_to_serve(found: Figures) -> Figures:
