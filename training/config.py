@@ -73,8 +73,8 @@ class EncoderPreset(BaseModel):
 
     kind: Literal["ngrams", "static", "bert"] = Field(
         "static",
-        description="ngrams: the sum of vectors of letter n-grams, for telling kinds of wording apart; static: the mean of vectors "
-        "of BPE pieces, which also places texts unlike those it was trained on; bert: a small BERT, which wants far more rows; "
+        description="ngrams: the sum of vectors of letter n-grams, which takes many rows and endures typos; static: the mean of "
+        "vectors of BPE pieces, for fewer rows; bert: a small BERT, which wants far more rows; "
         "layers, heads and inner_width are of the last",
     )
     width: int = Field(256, gt=0, description="Hidden size")
@@ -125,7 +125,12 @@ class SbertPreset(BaseModel):
         ge=0,
         description="Memory, without the contrastive loss: items beside each prompt, its own among them; 0: all",
     )
-    drawn: int = Field(0, ge=0, description="Ethics: prompts drawn from frames, new in every epoch")
+    drawn: int = Field(
+        0,
+        ge=0,
+        description="Ethics: prompts drawn from frames; rag: documents on made-up subjects with a question each, so that documents "
+        "are found which were not trained on; new in every epoch",
+    )
     chat: bool = Field(False, description="Ethics: dialogue prompts that were not refused stand beside the normal ones")
 
     @field_validator("categories")

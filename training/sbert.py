@@ -33,6 +33,7 @@ from training import (
     pairs,
     pretraining,
     spelling,
+    substitute,
 )
 from training.config import Preset, SbertPreset
 from training.corpus import Corpus
@@ -126,8 +127,9 @@ def rag_split(part: SbertPreset, seed: int) -> tuple[list[Question], list[Questi
     return rows[kept:], rows[:kept]
 
 
-def rag_data(part: SbertPreset, rows: list[Question], seed: int) -> tuple[Dataset, torch.Tensor]:
-    """Questions with their documents over all epochs, and the wanted cosine of two documents by their indices.
+def rag_data(part: SbertPreset, rows: list[Question], plain: list[str], seed: int) -> tuple[Dataset, torch.Tensor]:
+    """Questions with their documents over all epochs, and the wanted cosine of two documents by their indices. Drawn documents,
+    made of ``plain`` sentences, stand beside them, new in each epoch; their indices go on behind those of the table.
 
     Other losses than the contrastive one see each question with its own document (1) and its graded distractors.
     """
@@ -144,6 +146,14 @@ def rag_data(part: SbertPreset, rows: list[Question], seed: int) -> tuple[Datase
             else:
                 graded = {row.document: 1.0} | dict(row.grades)
                 records += [{"item": texts[d], "prompt": question, "score": score} for d, score in graded.items()]
+        for index in range(part.drawn):
+            text, question = substitute.document(plain, rng)
+            if part.loss == "contrastive":
+                label = [len(names) + epoch * part.drawn + index] * 2
+                records.append({"item": text, "prompt": question, "label": label})
+            else:
+                other = texts[rng.choice(names)]
+                records += [{"item": t, "prompt": question, "score": float(t is text)} for t in (text, other)]
     table = torch.eye(len(names))
     for row in rows:
         for other, grade in row.grades.items():
@@ -188,6 +198,7 @@ def train(preset: Preset, kind: Kind, run: Run, place: Path, *, resume: bool = T
     """Trains and puts the model of the best epoch at ``place``."""
     part = preset.sbert[kind]
     set_seed(preset.seed)
+    plain = Corpus().plain()
     table = torch.empty(0)
     if kind == "ethics":
         rows, kept = ethics_split(part, preset.seed)
@@ -196,7 +207,7 @@ def train(preset: Preset, kind: Kind, run: Run, place: Path, *, resume: bool = T
         evaluator = measure.EthicsEvaluator(kept, part.categories)
     elif kind == "rag":
         questions, kept_questions = rag_split(part, preset.seed)
-        data, table = rag_data(part, questions, preset.seed)
+        data, table = rag_data(part, questions, plain, preset.seed)
         texts = list(data["prompt"]) + list(data["item"])
         evaluator = measure.RagEvaluator(kept_questions, data_files.documents())
     else:
@@ -205,12 +216,12 @@ def train(preset: Preset, kind: Kind, run: Run, place: Path, *, resume: bool = T
         texts = list(data["prompt"]) + list(data["item"])
         evaluator = measure.MemoryEvaluator(kept_combos, held_smalltalk())
     # Each text once, and plain sentences beside them: pieces should be those of written Korean, not of what was respelt.
-    model = start(preset, part, sorted({*texts}) + Corpus().plain())
+    model = start(preset, part, sorted({*texts}) + plain)
     nothing = part.base == "nothing"
     if nothing and part.encoder.pretraining_epochs:
         pretraining.pretrain(
             model,
-            sorted({*texts, *Corpus().plain()}),
+            sorted({*texts, *plain}),
             epochs=part.encoder.pretraining_epochs,
             rate=part.rate,
             seed=preset.seed,

@@ -40,7 +40,8 @@ class CategoryLoss(nn.Module):
 
 
 class MatrixLoss(nn.Module):
-    """Every item of a batch against every prompt of it, with the wanted cosine of each pair from a table of concepts."""
+    """Every item of a batch against every prompt of it, with the wanted cosine of each pair from a table of concepts. A concept
+    that the table does not reach is like itself alone."""
 
     def __init__(
         self, model: SentenceTransformer, table: Tensor, *, temperature: float = 0.07, share: float = 0.2
@@ -54,8 +55,11 @@ class MatrixLoss(nn.Module):
         """``labels``: concept of the item and of the prompt, shape (n, 2)."""
         items, prompts = (self.model(features)["sentence_embedding"] for features in sentence_features)
         cosines = functional.normalize(prompts, dim=1) @ functional.normalize(items, dim=1).T
-        concepts = labels.long()
-        wanted = self.table[concepts[:, 1]][:, concepts[:, 0]]
+        item, prompt = labels.long().T
+        last = len(self.table) - 1
+        wanted = self.table[prompt.clamp(max=last)][:, item.clamp(max=last)]
+        beyond = (prompt[:, None] > last) | (item[None, :] > last)
+        wanted = torch.where(beyond, (prompt[:, None] == item[None, :]).to(wanted.dtype), wanted)
         same = wanted > 0.99
         weight = torch.where(same, same.numel() / same.sum().clamp(min=1) * 0.3, 1.0)
         squared = (weight * (cosines - wanted) ** 2).mean()

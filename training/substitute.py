@@ -1,12 +1,13 @@
 """Training rows with other values: what teaches a small model to copy instead of recalling.
 
-Two sources, for training only: patterns with a slot (``data/augment/patterns.yaml``), and our own rows in which the value of
-the memory item is exchanged for another value of the same key. An exchanged value ends as the old one does (final consonant,
+For training only: patterns with a slot (``data/augment/patterns.yaml``), our own rows in which the value of the memory item is
+exchanged for another value of the same key, and documents on made-up subjects. An exchanged value ends as the old one does (final consonant,
 vowel or ㄹ), so that the particle after it stays right. Knows nothing about models.
 """
 
 import random
 import re
+from collections.abc import Sequence
 from functools import cache
 
 from ohlora import memories, prompts
@@ -105,6 +106,17 @@ def quoted(rng: random.Random) -> Example:
     if idea.endswith("다") and rng.random() < 0.3:
         said = f"{idea[:-1]}라는 게 핵심이야." if idea.endswith(("이다", "아니다")) else f"{idea}는 게 핵심이야."
     return Example(prompts.tutor_prompt(row.question, text), prompts.completion(Task.TUTOR, said))
+
+
+def document(plain: Sequence[str], rng: random.Random) -> tuple[str, str]:
+    """A document on a made-up subject, of ``plain`` sentences, and a question about it: the encoder of documents has to find by
+    their words also those that it was not trained on."""
+    word = syllables(rng) if rng.random() < 0.3 else rng.choice(rng.choice([*values().values()]))
+    subject = f"{word} {rng.choice(rng.choice([*values().values()]))}" if rng.random() < 0.4 else word
+    meaning, idea = rng.choice(plain), rng.choice(plain)
+    asked = rng.choice(idea.split()) if rng.random() < 0.3 else subject
+    question = fill(rng.choice(patterns()["document"]["asked"]), asked)
+    return f"{subject} : {meaning} | 핵심 아이디어: {idea}", question
 
 
 def _called(prompt: str, rng: random.Random) -> str:
