@@ -81,11 +81,10 @@ def near(training: list[str], held: list[str], limit: float = NEAR) -> Iterator[
     for index, text in enumerate(held):
         grams = trigrams(text)
         shared = Counter(other for gram in grams for other in where.get(gram, ()))
-        for other, count in shared.most_common(5):
-            similarity = count / (len(grams) + len(sets[other]) - count)
-            if similarity >= limit:
-                yield index, other, similarity
-                break
+        likeness = {other: count / (len(grams) + len(sets[other]) - count) for other, count in shared.items()}
+        other = max(likeness, key=likeness.__getitem__, default=-1)
+        if other >= 0 and likeness[other] >= limit:
+            yield index, other, likeness[other]
 
 
 def split_errors(name: str, training: list[str], held: list[str]) -> Iterator[str]:
@@ -120,9 +119,7 @@ def tutor_errors(folder: Path) -> Iterator[str]:
             if question.document in question.grades:
                 yield f"tutor/questions_{split} row {number}: the document is its own distractor"
     for split in ("train", "valid"):
-        data_files.tutor_examples(split, folder)  # its documents are there
-        rows = data_files.read_jsonl(folder / "tutor" / f"{split}.jsonl", data_files.TutorRow)
-        for number, row in enumerate(rows, start=1):
+        for number, row in enumerate(data_files.tutor_rows(split, folder), start=1):
             if answers.clean(row.answer) != row.answer or any(m in row.answer for m in prompts.CONTROL_MARKS):
                 yield f"tutor/{split} row {number}: answer would be refused or cleaned: {row.answer!r}"
 
@@ -155,6 +152,8 @@ def check(folder: Path = data_files.DATA) -> list[str]:
     found += split_errors("memory/combinations_test", combos["train"], combos["test"])
     asked = {split: [row.question for row in data_files.questions(split, folder)] for split in ("train", "test")}
     found += split_errors("tutor/questions_test", asked["train"], asked["test"])
+    told = {s: [r.question for r in data_files.tutor_rows(s, folder)] for s in ("train", "valid")}
+    found += split_errors("tutor/valid", told["train"] + asked["train"], told["valid"])
     return found
 
 

@@ -86,11 +86,6 @@ class EncoderPreset(BaseModel):
     )
     dropout: float = Field(0.1, ge=0, lt=1, description="bert: inside the encoder; ngrams: share of them left out")
     piece_dropout: float = Field(0.1, ge=0, lt=1, description="Share of BPE merges left out in training")
-    pretraining_epochs: int = Field(
-        0,
-        ge=0,
-        description="Passes over our own text before the task, which teach that like wording is near: 0 for none",
-    )
 
 
 class SbertPreset(BaseModel):

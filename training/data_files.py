@@ -181,12 +181,19 @@ def questions(split: str, folder: Path = DATA) -> list[Question]:
     return rows
 
 
+def tutor_rows(split: str, folder: Path = DATA) -> list[TutorRow]:
+    """Raises ValueError for a row of a document that is not there."""
+    path, known = folder / "tutor" / f"{split}.jsonl", documents(folder)
+    rows = read_jsonl(path, TutorRow)
+    for number, row in enumerate(rows, start=1):
+        _known_documents(path, number, known, row.document)
+    return rows
+
+
 def tutor_examples(split: str, folder: Path = DATA) -> list[Example]:
     """Tutor rows in the format of serving."""
-    path, known = folder / "tutor" / f"{split}.jsonl", documents(folder)
-    found = []
-    for number, row in enumerate(read_jsonl(path, TutorRow), start=1):
-        _known_documents(path, number, known, row.document)
+    known, found = documents(folder), []
+    for row in tutor_rows(split, folder):
         text = known[row.document].text if row.document else None
         found.append(Example(prompts.tutor_prompt(row.question, text), prompts.completion(Task.TUTOR, row.answer)))
     return found

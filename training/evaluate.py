@@ -99,11 +99,12 @@ def memory_figures(preset: Preset, folder: Path) -> Figures:
 
 
 def rag_figures(preset: Preset, folder: Path) -> Figures:
-    """Test figures, and the threshold: the lowest from 0.5 (system.md §8) at which 2 % of small talk finds a document at most."""
+    """Test figures, and the threshold: the lowest from 0.5 (system.md §8) at which 2 % of kept small talk finds a document at most."""
     model = encoders.load(bases.place(preset, "rag_sbert"))
     documents = data_files.documents()
     texts = measure.embed(model, [document.text for document in documents.values()])
-    talk = measure.embed(model, data_files.smalltalk()) @ texts.T
+    kept = sbert.held_smalltalk() + [row.prompt for row in data_files.dialogue("valid")]
+    talk = measure.embed(model, kept) @ texts.T
     threshold = thresholds.lowest(talk.max(1), 0.02, least=0.5)
     rows = data_files.questions("test")
     figures, scores, graded = measure.rag(model, rows, documents)
@@ -218,7 +219,7 @@ def thresholds_to_serve(found: Figures) -> Figures:
         f"{FALSE_POSITIVES:.0%} for the four together",
         "memory": f"the lowest (from 0.7: a wrong memory is worse than none) at which {PRECISION:.0%} of the hits are right and at "
         "most 2 % of small talk is one",
-        "rag": "the lowest (from 0.5) that 2 % of small talk reach",
+        "rag": "the lowest (from 0.5) that 2 % of kept small talk reach",
     }
     known: Figures = {name: value for name, value in chosen.items() if value is not None}
     if known:

@@ -86,11 +86,12 @@ class Run:
         self.note(f"took {seconds} s")
 
     def _digest(self) -> str:
-        """Of everything that decides what is trained: seed, precision, the part's settings, the data."""
+        """Of everything that decides what is trained: the preset less other parts' settings and the number of cores, and the data."""
         preset = self.preset
-        settings = (self.part or preset).model_dump_json(exclude=None if self.part else {"threads", "workers"})
-        digest = hashlib.sha256(f"{preset.seed} {preset.bf16} {preset.tokenizer_size} {settings}".encode())
-        for path in sorted(p for p in DATA.rglob("*") if p.is_file() and p.suffix != ".md"):
+        of_all = preset.model_dump_json(exclude={"threads", "workers", *(("sft", "sbert") if self.part else ())})
+        digest = hashlib.sha256(f"{of_all} {self.part.model_dump_json() if self.part else ''}".encode())
+        own = DATA / getattr(self.part, "data", "")  # the folder of an adapter's rows, which may lie elsewhere
+        for path in sorted(p for folder in {DATA, own} for p in folder.rglob("*") if p.is_file() and p.suffix != ".md"):
             digest.update(path.read_bytes())
         return digest.hexdigest()
 

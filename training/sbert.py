@@ -31,7 +31,6 @@ from training import (
     ethics_frames,
     measure,
     pairs,
-    pretraining,
     spelling,
     substitute,
 )
@@ -104,18 +103,11 @@ def memory_data(part: SbertPreset, rows: list[Combination], seed: int) -> tuple[
             found.append(pairs.Pair(row.item, prompt, concepts.of(row.key, row.value), pairs.NOTHING))
     if part.loss != "contrastive":
         return _product(found, concepts, part, seed), torch.empty(0)
-    rng = random.Random(seed)
-    size = len(found) // part.epochs
-    blocks = [found[i * size : (i + 1) * size] for i in range(part.epochs)]
-    for block in blocks:
-        rng.shuffle(block)
     names = [*sorted({p.item_concept for p in found}), pairs.NOTHING]
     index = {name: i for i, name in enumerate(names)}
     table = torch.tensor([[concepts.score(one, other) for other in names] for one in names])
     records = [
-        {"item": p.item, "prompt": p.prompt, "label": [index[p.item_concept], index[p.prompt_concept]]}
-        for block in blocks
-        for p in block
+        {"item": p.item, "prompt": p.prompt, "label": [index[p.item_concept], index[p.prompt_concept]]} for p in found
     ]
     return Dataset.from_list(records), table
 
@@ -198,7 +190,8 @@ def train(preset: Preset, kind: Kind, run: Run, place: Path, *, resume: bool = T
     """Trains and puts the model of the best epoch at ``place``."""
     part = preset.sbert[kind]
     set_seed(preset.seed)
-    plain = Corpus().plain()
+    held = held_smalltalk()
+    plain = [text for text in Corpus().plain() if text not in held]
     table = torch.empty(0)
     if kind == "ethics":
         rows, kept = ethics_split(part, preset.seed)
@@ -214,19 +207,10 @@ def train(preset: Preset, kind: Kind, run: Run, place: Path, *, resume: bool = T
         combos, kept_combos = memory_split(part, preset.seed)
         data, table = memory_data(part, combos, preset.seed)
         texts = list(data["prompt"]) + list(data["item"])
-        evaluator = measure.MemoryEvaluator(kept_combos, held_smalltalk())
+        evaluator = measure.MemoryEvaluator(kept_combos, held)
     # Each text once, and plain sentences beside them: pieces should be those of written Korean, not of what was respelt.
     model = start(preset, part, sorted({*texts}) + plain)
     nothing = part.base == "nothing"
-    if nothing and part.encoder.pretraining_epochs:
-        pretraining.pretrain(
-            model,
-            sorted({*texts, *plain}),
-            epochs=part.encoder.pretraining_epochs,
-            rate=part.rate,
-            seed=preset.seed,
-            folder=run.folder,
-        )
     steps = max(1, len(data) // (part.batch * part.epochs))
     trial = max_steps > 0  # every step is logged, nothing is evaluated or kept on the way
     trainer = SentenceTransformerTrainer(
@@ -267,7 +251,7 @@ def train(preset: Preset, kind: Kind, run: Run, place: Path, *, resume: bool = T
 
 
 def held_smalltalk() -> list[str]:
-    """Small talk kept for choosing the threshold."""
+    """Small talk kept from the S-BERTs for choosing their thresholds."""
     found = data_files.smalltalk()
     return found[: len(found) // 5]
 

@@ -102,3 +102,16 @@ def test_refusals_are_drawn_for_abuse_only(corpus: Corpus) -> None:
         example = substitute.refused(rng, corpus.abusive)
         assert any(word in example.completion for word in words), example
         assert example.prompt.endswith(f" {prompts.ANSWER_START}")
+
+
+def test_a_question_about_a_drawn_document_says_a_word_of_it() -> None:
+    rng = random.Random(4)
+    plain = ["오늘은 비가 와서 집에 있었어", "친구랑 전시회 보고 왔다"]
+    drawn = [substitute.document(plain, rng) for _ in range(200)]
+    for text, question in drawn:
+        subject, _, rest = text.partition(" : ")
+        assert subject
+        assert [part in plain for part in rest.split(" | 핵심 아이디어: ")] == [True, True]
+        assert subject in question or any(word in question for word in rest.split())
+        assert "{" not in question
+    assert len({text for text, _ in drawn}) > 150

@@ -1,9 +1,14 @@
 """Wanted scores, thresholds and figures."""
 
+from typing import cast
+
 import numpy as np
 import pytest
+import torch
+from sentence_transformers import SentenceTransformer
 
 from training import data_files, evaluate, measure, pairs, thresholds
+from training.sbert_losses import MatrixLoss
 
 NAMES = ["사랑 고백/만남", "정치", "패드립", "혐오/기타", "일반"]
 KEYS = {"사랑 고백/만남": "love", "정치": "politics", "패드립": "paedrip", "혐오/기타": "hate"}
@@ -62,3 +67,20 @@ def test_memory_scores() -> None:
     assert found["key_f1"] == 1.0
     assert found["item_f1"] == 0.5
     assert found["nothing_right"] == 1.0
+
+
+def test_a_concept_beyond_the_table_is_like_itself_alone() -> None:
+    class Given(torch.nn.Module):
+        """Sentence vectors as they are put in."""
+
+        def forward(self, features: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+            return features
+
+    table = torch.tensor([[1.0, 0.5], [0.5, 1.0]])
+    loss = MatrixLoss(cast(SentenceTransformer, Given()), table, share=0.0)
+    # Two documents of the table with a cosine of 0.5, and a drawn one at right angles to both.
+    items = torch.tensor([[1.0, 0, 0], [0.5, 3**0.5 / 2, 0], [0, 0, 1.0]])
+    labels = torch.tensor([[0, 0], [1, 1], [7, 7]])
+    features = [{"sentence_embedding": items}, {"sentence_embedding": items.clone()}]
+    assert float(loss(features, labels)) == pytest.approx(0, abs=1e-6)
+    assert float(loss(features, torch.tensor([[0, 0], [1, 1], [7, 8]]))) > 0.1
