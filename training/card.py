@@ -64,10 +64,19 @@ def _rows(figures: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def write(preset: Preset, figures: dict[str, Any]) -> None:
+def describe(preset: Preset, figures: dict[str, Any], thresholds: dict[str, Any]) -> None:
+    """Writes what stands beside a preset's models: thresholds to serve, the card of models made from nothing, checksums."""
+    folder = bases.place(preset)
+    if thresholds:
+        bases.write_json(folder / "thresholds.json", thresholds)
+    if preset.bases and {"ethics", "memory"} <= thresholds.keys() and _seconds(preset):
+        write(preset, figures, thresholds)
+    checksums(folder)
+
+
+def write(preset: Preset, figures: dict[str, Any], thresholds: dict[str, Any]) -> None:
     """The card of models made from nothing, with the seconds that their runs took."""
     folder = bases.place(preset)
-    thresholds = bases.read_json(folder / "thresholds.json")
     seconds = _seconds(preset)
     whole = seconds.pop("all", None) or sum(seconds.values())
     steps = "\n".join(f"| {name} | {value} |" for name, value in seconds.items())

@@ -21,7 +21,20 @@ from rich.table import Table
 from ohlora import answers, clock, encoders, ethics, memories
 from ohlora.pose import Pose
 from ohlora.prompts import Example, Task
-from training import bases, commands, config, data_files, generate, measure, plots, sbert, sft, text_bases, thresholds
+from training import (
+    bases,
+    card,
+    commands,
+    config,
+    data_files,
+    generate,
+    measure,
+    plots,
+    sbert,
+    sft,
+    text_bases,
+    thresholds,
+)
 from training.config import ConfigError, Preset
 from training.runs import Run
 
@@ -30,7 +43,7 @@ REFERENCE = {
     "ethics_sbert": {"mse": 0.0138, "mae": 0.0261, "correlation": 0.9568, "accuracy": 0.9632},
     "rag_sbert": {"mse": 0.0274, "mae": 0.1192, "correlation": 0.868, "right_first_of_graded": 0.914},
 }
-FALSE_POSITIVES = 0.01
+FALSE_POSITIVES = 0.005  # half of the 1 % that are allowed: a rate found on some rows is another on others
 PRECISION = 0.95
 Figures = dict[str, Any]
 
@@ -227,8 +240,8 @@ def thresholds_to_serve(found: Figures) -> Figures:
         "rag": found.get("rag_sbert", {}).get("threshold"),
     }
     reasons = {
-        "ethics": f"per category the lowest (from 0.6) that at most {FALSE_POSITIVES / 4:.2%} of normal prompts reach, "
-        f"{FALSE_POSITIVES:.0%} for the four together",
+        "ethics": f"per category the lowest (from 0.6) that at most {FALSE_POSITIVES / 4:.3%} of normal prompts reach, "
+        f"{FALSE_POSITIVES:.1%} for the four together",
         "memory": f"the lowest (from 0.7: a wrong memory is worse than none) at which {PRECISION:.0%} of the hits are right and at "
         "most 2 % of small talk is one",
         "rag": "the lowest (from 0.5) that 2 % of kept small talk reach",
@@ -242,6 +255,9 @@ def thresholds_to_serve(found: Figures) -> Figures:
 def main(
     preset: Annotated[str, typer.Option(help="v2, v3, v4, tutor, tiny, or a YAML file")] = "v4",
     set_: Annotated[list[str] | None, typer.Option("--set", help="Override a field: --set output=runs/mine")] = None,
+    write: Annotated[
+        bool, typer.Option(help="Put thresholds.json, the card and checksums beside the models, as training.run does")
+    ] = False,
 ) -> None:
     """Evaluate the trained models of a preset; print and save figures and plots.
 
@@ -252,8 +268,10 @@ def main(
     with commands.errors_told():
         chosen = config.load(preset, set_)
         if chosen.threads:
-            torch.set_num_threads(chosen.threads)
-        evaluate(chosen)
+            torch.set_num_threads(chosen.threads * chosen.workers)
+        found = evaluate(chosen)
+        if write:
+            card.describe(chosen, found, thresholds_to_serve(found))
 
 
 if __name__ == "__main__":

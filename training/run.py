@@ -74,13 +74,8 @@ def run(preset: Preset, *, force: bool, fresh: bool = False) -> None:
     if preset.threads:
         torch.set_num_threads(preset.threads * preset.workers)
     found = evaluate.evaluate(preset)
-    if not changed:
-        return
-    if thresholds := evaluate.thresholds_to_serve(found):
-        bases.write_json(bases.place(preset, "thresholds.json"), thresholds)
-    if preset.bases and {"ethics", "memory"} <= thresholds.keys():  # the card is that of models made from nothing
-        card.write(preset, found)
-    card.checksums(bases.place(preset))
+    if changed:
+        card.describe(preset, found, evaluate.thresholds_to_serve(found))
     if force:
         whole.finish()
 

@@ -147,6 +147,7 @@ def _publish(made: Path, place: Path, base: str) -> None:
     weights = load_file(made / "adapter_model.safetensors")
     settings = bases.read_json(made / "adapter_config.json")
     settings["base_model_name_or_path"] = base
+    settings["target_modules"] = sorted(settings["target_modules"])  # a set, in another order each time
     with commands.whole(place) as unfinished:
         save_file(
             {name: tensor.to(torch.bfloat16).contiguous() for name, tensor in weights.items()},
