@@ -1,5 +1,6 @@
 """Finds, loads and checks base models. Knows nothing about training loops."""
 
+import gc
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from ohlora import head_dim
 from ohlora.prompts import Example
@@ -50,6 +51,12 @@ def _base_named(folder: str) -> Iterator[None]:
         raise ConfigError(f"base {folder} can't be loaded ({reason}); name another with --set base=…") from error
 
 
+def architecture(folder: str) -> str:
+    """``model_type`` of a base, from its configuration alone."""
+    with _base_named(folder):
+        return AutoConfig.from_pretrained(folder).model_type
+
+
 def tokenizer(folder: str | Path) -> Any:
     """The tokenizer of a base. Where it has no padding id, as many a Llama's, the end id takes its part."""
     with _base_named(str(folder)):
@@ -59,11 +66,20 @@ def tokenizer(folder: str | Path) -> Any:
     return found
 
 
-def for_inference(folder: str | Path) -> Any:
-    """A base for reading and writing: bfloat16 on a GPU that has it, else float32."""
+def for_inference(folder: str | Path, part: SftPreset | None = None) -> Any:
+    """A base for reading and writing: bfloat16 on a GPU that has it, else float32; in 4 bits where ``part`` was trained so."""
+    if part and part.load_in_4bit:
+        return load(str(folder), part, bf16=True).eval()
     dtype = torch.bfloat16 if torch.cuda.is_available() and has_bf16() else torch.float32
     with _base_named(str(folder)):
         return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).to(device()).eval()
+
+
+def forget_memory() -> None:
+    """Gives back what an earlier training held."""
+    gc.collect()  # a trainer refers to itself
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def prepared(part: SftPreset, preset: Preset) -> str:

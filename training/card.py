@@ -11,6 +11,11 @@ from training import bases, config, data_files
 from training.config import Preset
 
 CHECKSUMS = "checksums.sha256"
+_ENCODERS = {
+    "static": "a sentence-transformers folder: the mean of learned vectors of jamo pieces",
+    "ngrams": "the sum of learned vectors of letter n-grams (`ohlora.encoders`)",
+    "bert": "a sentence-transformers folder: a small BERT over jamo pieces",
+}
 
 
 def checksums(folder: Path) -> None:
@@ -59,13 +64,23 @@ def _rows(figures: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def write(preset: Preset, figures: dict[str, Any]) -> None:
+def describe(preset: Preset, figures: dict[str, Any], thresholds: dict[str, Any]) -> None:
+    """Writes what stands beside a preset's models: thresholds to serve, the card of models made from nothing, checksums."""
+    folder = bases.place(preset)
+    if thresholds:
+        bases.write_json(folder / "thresholds.json", thresholds)
+    if preset.bases and {"ethics", "memory"} <= thresholds.keys() and _seconds(preset):
+        write(preset, figures, thresholds)
+    checksums(folder)
+
+
+def write(preset: Preset, figures: dict[str, Any], thresholds: dict[str, Any]) -> None:
     """The card of models made from nothing, with the seconds that their runs took."""
     folder = bases.place(preset)
-    thresholds = bases.read_json(folder / "thresholds.json")
     seconds = _seconds(preset)
     whole = seconds.pop("all", None) or sum(seconds.values())
     steps = "\n".join(f"| {name} | {value} |" for name, value in seconds.items())
+    encoders = "\n".join(f"| `{kind}_sbert` | {_ENCODERS[part.encoder.kind]} |" for kind, part in preset.sbert.items())
     text = f"""# Small models of Oh-LoRA Serve
 
 Made from nothing, from this project's own data (`training/data`, see its card), on two CPU cores, so that a clone answers at once.
@@ -76,8 +91,7 @@ They show that everything works; they know little beyond their data. Each is of 
 | `llama` | LlamaForCausalLM, base of `output_message`, `tutor` and `summary` |
 | `gpt-neox` | GPTNeoXForCausalLM, base of `memory` and `eyes_mouth_pose` |
 | `adapters/*` | LoRA adapters (peft), one per task |
-| `memory_sbert`, `rag_sbert` | sentence-transformers folders: the mean of learned vectors of jamo pieces |
-| `ethics_sbert` | the sum of learned vectors of letter n-grams (`ohlora.encoders`) |
+{encoders}
 | `documents` | the tutor's documents with their embeddings by `rag_sbert` |
 | `thresholds.json` | thresholds to serve, chosen on validation data |
 
@@ -107,12 +121,13 @@ Language models on the validation rows (greedy), S-BERTs on the test rows, at th
 
 {_rows(figures)}
 
-Thresholds: `{json.dumps({k: thresholds[k] for k in ("ethics", "memory")}, ensure_ascii=False)}`; {thresholds["reason"]}.
+Thresholds: `{json.dumps({k: v for k, v in thresholds.items() if k != "reason"}, ensure_ascii=False)}`; {thresholds["reason"]}.
 
 ## Limits
 
 Korean small talk in the manner of the data only. Facts, arithmetic, long texts and anything unusual come out wrong. The tutor reads
-its document out at best, and mixes words of others in now and then. The ethics model is no safeguard by itself. The names and
+its document out at best, and mixes words of others in now and then. A document that was not trained on is found by the words that
+a question shares with it, not by what it means. The ethics model is no safeguard by itself. The names and
 values in the data are made up.
 """
     (folder / "MODEL_CARD.md").write_text(text, encoding="utf-8")

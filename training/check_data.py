@@ -124,6 +124,26 @@ def tutor_errors(folder: Path) -> Iterator[str]:
                 yield f"tutor/{split} row {number}: answer would be refused or cleaned: {row.answer!r}"
 
 
+def augment_errors(folder: Path) -> Iterator[str]:
+    """Patterns and frames that could not be filled."""
+    known = data_files.augment_file("values", folder)
+    patterns = data_files.augment_file("patterns", folder)
+    for section in ("tell", "ask", "ask_today"):
+        for key, found in patterns[section].items():
+            if key not in known:
+                yield f"augment/patterns.yaml {section}: no value is known for {key}; add some to values.yaml"
+            for pattern in found:
+                if section != "tell" and pattern.count(" => ") != 1:
+                    yield f"augment/patterns.yaml {section} {key}: expected 'question => answer', found {pattern!r}"
+                if {"{", "}"} & {*re.sub(r"\{v(\|[^|{}]*\|[^|{}]*)?\}", "", pattern)}:
+                    yield f"augment/patterns.yaml {section} {key}: a slot is {{v}} or {{v|이|가}}, found {pattern!r}"
+    frames = data_files.augment_file("ethics_frames", folder)
+    for category, found in frames["frames"].items():
+        for frame in found:
+            if strange := {*re.findall(r"\{(\w+)", frame)} - frames["slots"].keys():
+                yield f"augment/ethics_frames.yaml {category}: no slot {', '.join(sorted(strange))} for {frame!r}"
+
+
 def name_errors(folder: Path) -> Iterator[str]:
     """Lines that name a real person, in any file of the data. Names that are parts of ordinary words are not in the list."""
     known = re.compile("|".join(map(re.escape, _NAMES.read_text(encoding="utf-8").split("\n")[:-1])))
@@ -138,7 +158,14 @@ def check(folder: Path = data_files.DATA) -> list[str]:
     rows = {split: data_files.dialogue(split, folder) for split in ("train", "valid")}
     found = [error for split in rows for error in dialogue_errors(split, rows[split])]
     found += split_errors("dialogue/valid", *([row.input for row in rows[split]] for split in ("train", "valid")))
-    found += [*ethics_errors(folder), *memory_errors(folder), *tutor_errors(folder), *name_errors(folder)]
+    found += [
+        *ethics_errors(folder),
+        *memory_errors(folder),
+        *tutor_errors(folder),
+        *augment_errors(folder),
+        *name_errors(folder),
+    ]
+    pairs.written_prompts(folder)  # every key has a value
     judged = {s: [r.prompt for r in data_files.ethics(s, folder)] for s in ("train", "test")}
     found += split_errors("dialogue/valid prompts", judged["train"], [row.prompt for row in rows["valid"]])
     rng = random.Random(0)
@@ -165,7 +192,7 @@ def main(folder: Annotated[Path, typer.Option(help="Folder with the data")] = da
     console = Console()
     try:
         found = check(folder)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         found = [str(error)]
     for finding in found:
         console.print(finding, markup=False, highlight=False)

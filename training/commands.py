@@ -16,8 +16,8 @@ def errors_told() -> Iterator[None]:
         yield
     except torch.cuda.OutOfMemoryError as error:
         sentence = (
-            "the GPU has no memory left; halve the part's batch and double its accumulation (--set batch=… --set accumulation=…), "
-            "or free the GPU of other programs"
+            "the GPU has no memory left. For an adapter halve batch and double accumulation, for an S-BERT halve batch "
+            "(the command of one part takes --set batch=…, training.run --set sft.summary.batch=…); or free the GPU of other programs"
         )
         typer.secho(f"error: {sentence}", fg="red", err=True)
         raise typer.Exit(2) from error

@@ -4,7 +4,6 @@ Figures are those of the rows that training kept for validation; the test split 
 beyond their names.
 """
 
-import json
 from pathlib import Path
 from typing import Annotated, cast, get_args
 
@@ -13,7 +12,7 @@ import typer
 from rich.table import Table
 
 from ohlora import encoders
-from training import commands, config, data_files, measure, plots, sbert
+from training import bases, commands, config, data_files, measure, plots, sbert
 from training.config import ConfigError, Preset, SbertPreset
 from training.runs import Run
 
@@ -35,24 +34,36 @@ def validation(preset: Preset, kind: sbert.Kind, place: Path) -> dict[str, float
     return measure.MemoryEvaluator(sbert.memory_split(part, preset.seed)[1], sbert.held_smalltalk())(model)
 
 
-def compare(preset: Preset, kind: sbert.Kind, losses: list[str], *, max_steps: int = -1) -> dict[str, dict[str, float]]:
-    """Figures by loss. Each training has a run folder of its own below that of the comparison."""
-    run = Run(preset, f"compare-{kind}")
-    run.describe()
-    found: dict[str, dict[str, float]] = {}
-    for loss in losses:
-        part = preset.sbert[kind].model_copy(update={"loss": loss})
-        chosen = preset.model_copy(update={"sbert": preset.sbert | {kind: part}})
-        own = Run(chosen, f"compare-{kind}/{loss}", part=part, fresh=True)
-        with own.timed():
-            sbert.train(chosen, kind, own, own.folder / "model", resume=False, max_steps=max_steps)
-        own.plot_losses()
-        own.finish()
-        found[loss] = validation(chosen, kind, own.folder / "model")
-        found[loss]["seconds"] = json.loads((own.folder / "seconds.json").read_text())["seconds"]
-        run.figures(found)  # after each: the next one may be interrupted
+def compare(
+    preset: Preset, kind: sbert.Kind, losses: list[str], *, fresh: bool = False, max_steps: int = -1
+) -> dict[str, dict[str, float]]:
+    """Figures by loss. Each training has a run folder of its own below that of the comparison; an interrupted one goes on there."""
+    run = Run(preset, f"compare-{kind}", part=preset.sbert[kind], fresh=fresh)
+    done = run.folder / "checkpoints" / "figures.json"
+    with run.timed():
+        found: dict[str, dict[str, float]] = bases.read_json(done) if done.exists() else {}
+        done.parent.mkdir(exist_ok=True)
+        for loss in losses:
+            if loss not in found:
+                found[loss] = _trained(preset, kind, loss, fresh=fresh, max_steps=max_steps)
+                bases.write_json(done, found)
+    found = {loss: found[loss] for loss in losses}
+    run.figures(found)
     report(found, kind, preset, run)
+    run.finish()
     return found
+
+
+def _trained(preset: Preset, kind: sbert.Kind, loss: str, *, fresh: bool, max_steps: int) -> dict[str, float]:
+    """Validation figures of one training, and its seconds."""
+    part = preset.sbert[kind].model_copy(update={"loss": loss})
+    chosen = preset.model_copy(update={"sbert": preset.sbert | {kind: part}})
+    run = Run(chosen, f"compare-{kind}/{loss}", part=part, fresh=fresh)
+    with run.timed():
+        sbert.train(chosen, kind, run, run.folder / "model", max_steps=max_steps)
+    run.plot_losses()
+    run.finish()
+    return validation(chosen, kind, run.folder / "model") | bases.read_json(run.folder / "seconds.json")
 
 
 def report(found: dict[str, dict[str, float]], kind: sbert.Kind, preset: Preset, run: Run) -> None:
@@ -76,6 +87,7 @@ def main(
     preset: Annotated[str, typer.Option(help="v2, v3, v4, tutor, tiny, or a YAML file")] = "tiny",
     loss: Annotated[list[str] | None, typer.Option(help="A loss to try; repeat for several. Default: all")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Override a field: --set epochs=2")] = None,
+    fresh: Annotated[bool, typer.Option(help="Don't resume an interrupted run")] = False,
 ) -> None:
     """Compare losses: train the S-BERT of a task with each on the same data; write report.md, figures and a plot.
 
@@ -87,7 +99,7 @@ def main(
         chosen = config.load_part("sbert", task, preset, set_)
         if chosen.threads:
             torch.set_num_threads(chosen.threads)
-        compare(chosen, cast(sbert.Kind, task), list(loss or LOSSES))
+        compare(chosen, cast(sbert.Kind, task), list(loss or LOSSES), fresh=fresh)
 
 
 if __name__ == "__main__":

@@ -62,7 +62,10 @@ class SftPreset(BaseModel):
     load_in_4bit: bool = Field(False, description="Quantise the frozen base to 4 bits (needs bitsandbytes and a GPU)")
     resize_embeddings: bool = Field(False, description="Grow an embedding that the tokenizer's ids reach past")
     max_length: int = Field(512, gt=0, description="Longest example in ids; a longer one is an error, not cut")
-    data: str = Field("dialogue", description="Folder of training/data that holds the dialogue rows")
+    data: str = Field(
+        "dialogue",
+        description="Folder of training/data with the dialogue rows; the tutor's are in the folder tutor beside it",
+    )
     samples: int = Field(5, ge=0, description="Validation prompts answered after each epoch, for the log")
 
 

@@ -154,7 +154,9 @@ def _checked(path: Path, number: int, model: type[Row], line: str) -> Row:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(
+        path.read_text(encoding="utf-8").split("\n"), start=1
+    ):  # splitlines would cut at U+2028
         if line.strip():
             yield number, line.strip()
 
@@ -222,12 +224,12 @@ def _combination(path: Path, number: int, line: str) -> Combination:
 def key_prompts(name: str = "key_prompts", folder: Path = DATA) -> dict[str, list[str]]:
     """Prompts by key (``key_prompts``), or by value of the key 상태 (``state_prompts``): lines ``key: prompt | prompt``."""
     path = folder / "memory" / f"{name}.txt"
-    found = {}
+    found: dict[str, list[str]] = {}
     for number, line in _lines(path):
         key, colon, rest = line.partition(": ")
         if not colon:
             raise ValueError(f"{_named(path)} line {number}: expected 'key: prompt | prompt', found {line!r}")
-        found[key] = [prompt.strip() for prompt in rest.split(" | ")]
+        found.setdefault(key, []).extend(prompt.strip() for prompt in rest.split(" | "))
     return found
 
 

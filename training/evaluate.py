@@ -7,19 +7,34 @@ Knows nothing about training. Figures and plots go to runs/<preset>/evaluate.
 import json
 import math
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import torch
 import typer
+from numpy.typing import NDArray
 from peft import PeftModel
 from rich.table import Table
 
 from ohlora import answers, clock, encoders, ethics, memories
 from ohlora.pose import Pose
 from ohlora.prompts import Example, Task
-from training import bases, commands, config, data_files, generate, measure, plots, sbert, sft, text_bases, thresholds
+from training import (
+    bases,
+    card,
+    commands,
+    config,
+    data_files,
+    generate,
+    measure,
+    plots,
+    sbert,
+    sft,
+    text_bases,
+    thresholds,
+)
 from training.config import ConfigError, Preset
 from training.runs import Run
 
@@ -28,9 +43,14 @@ REFERENCE = {
     "ethics_sbert": {"mse": 0.0138, "mae": 0.0261, "correlation": 0.9568, "accuracy": 0.9632},
     "rag_sbert": {"mse": 0.0274, "mae": 0.1192, "correlation": 0.868, "right_first_of_graded": 0.914},
 }
-FALSE_POSITIVES = 0.01
+FALSE_POSITIVES = 0.005  # half of the 1 % that are allowed: a rate found on some rows is another on others
 PRECISION = 0.95
 Figures = dict[str, Any]
+
+
+def _share(found: Sequence[bool] | NDArray[np.bool_]) -> float | None:
+    """How many of ``found`` are true; None of nothing, because NaN is no JSON."""
+    return float(np.mean(found)) if len(found) else None
 
 
 def ethics_figures(preset: Preset, folder: Path) -> Figures:
@@ -50,14 +70,14 @@ def ethics_figures(preset: Preset, folder: Path) -> Figures:
     normal = labels == len(names) - 1
     figures: Figures = measure.regression(scores, wanted)
     figures["accuracy"] = float(np.mean(labels == guessed))
-    figures["false_positive_rate"] = float(np.mean([bool(f) for f, n in zip(fired, normal, strict=True) if n]))
+    figures["false_positive_rate"] = _share([bool(f) for f, n in zip(fired, normal, strict=True) if n])
     figures["thresholds"] = chosen
     figures["by_category"] = {
         name: {
-            "recall": float(np.mean(guessed[labels == i] == i)),
-            "precision": float(np.mean(labels[guessed == i] == i)),
-            "recall_at_threshold": float(
-                np.mean([keys[name] in f for f, label in zip(fired, labels, strict=True) if label == i])
+            "recall": _share(guessed[labels == i] == i),
+            "precision": _share(labels[guessed == i] == i),
+            "recall_at_threshold": _share(
+                [keys[name] in f for f, label in zip(fired, labels, strict=True) if label == i]
             )
             if name in keys
             else None,
@@ -119,13 +139,13 @@ def language_figures(preset: Preset, task: Task, run: Run) -> Figures:
     base = bases.prepared(part, preset)
     tokenizer = bases.tokenizer(base)
     adapter = bases.place(preset, "adapters", task.value)
-    model = PeftModel.from_pretrained(bases.for_inference(base), str(adapter)).eval()
+    model = PeftModel.from_pretrained(bases.for_inference(base, part), str(adapter)).eval()
     rows = sft.corpus_of(part).validation(task)
     encoded = [text_bases.encode(tokenizer, row) for row in rows]
     figures: Figures = {"validation_loss": text_bases.mean_loss(model, encoded, 2048, tokenizer.pad_token_id)}
     figures["perplexity"] = math.exp(figures["validation_loss"])
     written = generate.outputs(model, tokenizer, [row.prompt for row in rows], task)
-    for row, text in random.Random(preset.seed).sample(list(zip(rows, written, strict=True)), 6):
+    for row, text in random.Random(preset.seed).sample(list(zip(rows, written, strict=True)), min(6, len(rows))):
         run.note(f"{row.prompt} => {text}")
     ended = [not text.endswith("…") for text in written]
     figures["ended"] = float(np.mean(ended))
@@ -165,7 +185,7 @@ def memory_scores(wanted: list[str], written: list[str]) -> Figures:
         "well_formed": float(well_formed),
         "key_f1": f1(sum(w is not None and t is not None and w[0] == t[0] for w, t in pairs_)),
         "item_f1": f1(sum(w is not None and w == t for w, t in pairs_)),
-        "nothing_right": float(np.mean([t is None for w, t in pairs_ if w is None])),
+        "nothing_right": _share([t is None for w, t in pairs_ if w is None]),
     }
 
 
@@ -194,13 +214,18 @@ def evaluate(preset: Preset) -> Figures:
 
 
 def show(found: Figures, run: Run) -> None:
+    """On the screen and in report.md."""
     table = Table("model", "figure", "ours", "reference")
+    lines = ["| model | figure | ours | reference |", "|---|---|---|---|"]
     for model, figures in found.items():
         for name, value in figures.items():
             if isinstance(value, (int, float)):
                 reference = REFERENCE.get(model, {}).get(name)
-                table.add_row(model, name, f"{value:.4f}", "" if reference is None else f"{reference:.4f}")
+                cells = (model, name, f"{value:.4f}", "" if reference is None else f"{reference:.4f}")
+                table.add_row(*cells)
+                lines.append(f"| {' | '.join(cells)} |")
     run.console.print(table)
+    (run.folder / "report.md").write_text("\n".join([*lines, ""]), encoding="utf-8")
     if "ethics_sbert" in found:
         run.console.print(json.dumps(found["ethics_sbert"]["by_category"], ensure_ascii=False, indent=1))
     if served := thresholds_to_serve(found):
@@ -215,8 +240,8 @@ def thresholds_to_serve(found: Figures) -> Figures:
         "rag": found.get("rag_sbert", {}).get("threshold"),
     }
     reasons = {
-        "ethics": f"per category the lowest (from 0.6) that at most {FALSE_POSITIVES / 4:.2%} of normal prompts reach, "
-        f"{FALSE_POSITIVES:.0%} for the four together",
+        "ethics": f"per category the lowest (from 0.6) that at most {FALSE_POSITIVES / 4:.3%} of normal prompts reach, "
+        f"{FALSE_POSITIVES:.1%} for the four together",
         "memory": f"the lowest (from 0.7: a wrong memory is worse than none) at which {PRECISION:.0%} of the hits are right and at "
         "most 2 % of small talk is one",
         "rag": "the lowest (from 0.5) that 2 % of kept small talk reach",
@@ -229,17 +254,24 @@ def thresholds_to_serve(found: Figures) -> Figures:
 
 def main(
     preset: Annotated[str, typer.Option(help="v2, v3, v4, tutor, tiny, or a YAML file")] = "v4",
-    set_: Annotated[list[str] | None, typer.Option("--set", help="Override a field: --set seed=1")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Override a field: --set output=runs/mine")] = None,
+    write: Annotated[
+        bool, typer.Option(help="Put thresholds.json, the card and checksums beside the models, as training.run does")
+    ] = False,
 ) -> None:
     """Evaluate the trained models of a preset; print and save figures and plots.
+
+    Thresholds are chosen on the rows that training kept, which seed and data decide: both must be those of the training.
 
     Example: python -m training.evaluate --preset tiny
     """
     with commands.errors_told():
         chosen = config.load(preset, set_)
         if chosen.threads:
-            torch.set_num_threads(chosen.threads)
-        evaluate(chosen)
+            torch.set_num_threads(chosen.threads * chosen.workers)
+        found = evaluate(chosen)
+        if write:
+            card.describe(chosen, found, thresholds_to_serve(found))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ those of models/tiny, which cut our text into more ids than the real ones do: me
 """
 
 import datetime as dt
-import gc
 import math
 import platform
 import tempfile
@@ -33,7 +32,7 @@ from transformers import (
 
 from ohlora import head_dim
 from ohlora.prompts import Task
-from training import commands, config, encoder, sbert, sft
+from training import bases, commands, config, encoder, sbert, sft
 from training.config import ConfigError, Preset, SftPreset
 from training.corpus import Corpus
 from training.runs import Run
@@ -175,9 +174,8 @@ def _settings(part: SftPreset) -> str:
 
 
 def _forget_memory() -> None:
-    gc.collect()  # a trainer refers to itself
+    bases.forget_memory()
     if torch.cuda.is_available():
-        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
 
 

@@ -84,17 +84,22 @@ def unrefused_prompts(folder: Path = data_files.DATA) -> list[str]:
     return [row.prompt for row in data_files.dialogue("train", folder) if not any(word in row.answer for word in words)]
 
 
-def written_prompts() -> list[Combination]:
-    """Prompts that fit any value of their key, each with one value of it."""
+def written_prompts(folder: Path = data_files.DATA) -> list[Combination]:
+    """Prompts that fit any value of their key, each with one value of it. Raises ValueError for a key without a value."""
     known: dict[str, list[str]] = {key: list(found) for key, found in substitute.values().items()}
-    for row in data_files.combinations("train"):
+    for row in data_files.combinations("train", folder):
         known.setdefault(row.key, []).append(row.value)
+    if missing := data_files.key_prompts(folder=folder).keys() - known.keys():
+        raise ValueError(
+            f"memory/key_prompts.txt: no value is known for {', '.join(sorted(missing))}; add one to augment/values.yaml, or a line to "
+            "memory/combinations_train.txt"
+        )
     rows = [
         Combination(key=key, value=known[key][index % len(known[key])], prompt=prompt)
-        for key, found in data_files.key_prompts().items()
+        for key, found in data_files.key_prompts(folder=folder).items()
         for index, prompt in enumerate(found)
     ]
-    states = data_files.key_prompts("state_prompts").items()
+    states = data_files.key_prompts("state_prompts", folder).items()
     return rows + [Combination(key=STATE, value=value, prompt=prompt) for value, found in states for prompt in found]
 
 

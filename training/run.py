@@ -32,7 +32,7 @@ class Part:
     """One thing to train. ``name`` is that of its run folder; ``after`` is the part that must be there first."""
 
     name: str
-    train: Callable[..., None]
+    train: Callable[..., bool]
     after: str | None = None
 
 
@@ -52,7 +52,8 @@ def parts(preset: Preset) -> list[Part]:
 
 
 def run(preset: Preset, *, force: bool, fresh: bool = False) -> None:
-    """Every part of ``preset``; with ``force`` each is trained although it is there.
+    """Every part of ``preset``; with ``force`` each is trained although it is there. Then the evaluation; where something was trained,
+    thresholds, card and checksums are written again.
 
     A forced run that was interrupted goes on behind the parts that it has trained, as long as preset and data are the same.
     Raises ValueError where a part fails; those beside it are finished first.
@@ -61,40 +62,38 @@ def run(preset: Preset, *, force: bool, fresh: bool = False) -> None:
     done = whole.folder / "checkpoints" / "trained.json"
     options = {"force": force, "fresh": fresh}
     if not force:
-        for _ in _train(preset, parts(preset), **options):
-            pass
+        changed = True in [trained for _, trained in _train(preset, parts(preset), **options)]
     else:
+        changed = True
         with whole.timed():
             trained: list[str] = json.loads(done.read_text(encoding="utf-8")) if done.exists() else []
-            for name in _train(preset, [part for part in parts(preset) if part.name not in trained], **options):
+            for name, _ in _train(preset, [part for part in parts(preset) if part.name not in trained], **options):
                 trained.append(name)
                 done.parent.mkdir(exist_ok=True)
                 done.write_text(json.dumps(trained), encoding="utf-8")
     if preset.threads:
         torch.set_num_threads(preset.threads * preset.workers)
     found = evaluate.evaluate(preset)
-    if thresholds := evaluate.thresholds_to_serve(found):
-        bases.write_json(bases.place(preset, "thresholds.json"), thresholds)
-    if preset.bases and {"ethics", "memory"} <= thresholds.keys():  # the card is that of models made from nothing
-        card.write(preset, found)
-    card.checksums(bases.place(preset))
-    whole.finish()
+    if changed:
+        card.describe(preset, found, evaluate.thresholds_to_serve(found))
+    if force:
+        whole.finish()
 
 
-def _train(preset: Preset, waiting: list[Part], **options: bool) -> Iterator[str]:
-    """Names of the parts, each when it is trained."""
+def _train(preset: Preset, waiting: list[Part], **options: bool) -> Iterator[tuple[str, bool]]:
+    """Names of the parts, each when it is there, and whether it was trained."""
     if preset.workers > 1:
         yield from _side_by_side(preset, waiting, options)
         return
     for part in waiting:
-        part.train(**options)
-        yield part.name
+        yield part.name, part.train(**options)
+        bases.forget_memory()
 
 
-def _side_by_side(preset: Preset, waiting: list[Part], options: dict[str, bool]) -> Iterator[str]:
+def _side_by_side(preset: Preset, waiting: list[Part], options: dict[str, bool]) -> Iterator[tuple[str, bool]]:
     """Runs parts in ``preset.workers`` processes; what each writes to the screen goes to output.txt of its run folder."""
     context = multiprocessing.get_context("spawn")
-    running: dict[Future[None], Part] = {}
+    running: dict[Future[bool], Part] = {}
     failed: list[ValueError] = []
     columns = (TextColumn("{task.description:24}"), BarColumn(), TimeElapsedColumn(), TextColumn("{task.fields[last]}"))
     with (
@@ -121,7 +120,7 @@ def _side_by_side(preset: Preset, waiting: list[Part], options: dict[str, bool])
                     continue
                 progress.update(bars[part.name], completed=1.0)
                 progress.console.print(f"{part.name}: {_minutes(progress.tasks[bars[part.name]].elapsed or 0)}")
-                yield part.name
+                yield part.name, future.result()
     if failed:
         raise failed[0]
 
@@ -139,7 +138,7 @@ def _explained(error: BaseException, part: Part, folder: Path) -> ValueError:
     )
 
 
-def _in_own_process(part: Part, folder: Path, options: dict[str, bool]) -> None:
+def _in_own_process(part: Part, folder: Path, options: dict[str, bool]) -> bool:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "output.txt").open("w", encoding="utf-8") as file:
         sys.stdout.flush()
@@ -147,7 +146,7 @@ def _in_own_process(part: Part, folder: Path, options: dict[str, bool]) -> None:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
         try:
-            part.train(**options)
+            return part.train(**options)
         except Exception:
             traceback.print_exc()
             raise

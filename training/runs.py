@@ -66,12 +66,14 @@ class Run:
     @contextmanager
     def timed(self) -> Iterator[None]:
         """Around a training: what was interrupted with the same settings and data is gone on from, anything else forgotten."""
-        started = time.monotonic()
+        started, before = time.monotonic(), 0
+        took = self.folder / "seconds.json"
         noted, digest = self.folder / "made_from.txt", self._digest()
         same = noted.exists() and noted.read_text(encoding="utf-8") == digest
         unfinished = (self.folder / "checkpoints").exists()
         if unfinished and same and not self.fresh:
             self.records = self._logged()
+            before = json.loads(took.read_text(encoding="utf-8"))["seconds"] if took.exists() else 0
             self.note(f"an interrupted run is gone on from: {self.folder} (--fresh begins anew)")
         else:
             if unfinished:
@@ -80,9 +82,11 @@ class Run:
             (self.folder / "log.jsonl").unlink(missing_ok=True)
             noted.write_text(digest, encoding="utf-8")
         self.describe()
-        yield
-        seconds = round(time.monotonic() - started)
-        (self.folder / "seconds.json").write_text(json.dumps({"seconds": seconds}) + "\n", encoding="utf-8")
+        try:
+            yield
+        finally:  # an interrupted run's seconds count in the one that goes on
+            seconds = before + round(time.monotonic() - started)
+            took.write_text(json.dumps({"seconds": seconds}) + "\n", encoding="utf-8")
         self.note(f"took {seconds} s")
 
     def _digest(self) -> str:

@@ -302,24 +302,26 @@ def main(
     """
     with commands.errors_told():
         chosen = config.load_part("sbert", task, preset, set_)
-        run_kind(chosen, cast(Kind, task), force=force, fresh=fresh)
-        card.renew(chosen)
+        if run_kind(chosen, cast(Kind, task), force=force, fresh=fresh):
+            card.renew(chosen)
 
 
-def run_kind(preset: Preset, kind: Kind, *, force: bool, fresh: bool = False) -> None:
-    """Training, or the inference test where the model is already there."""
+def run_kind(preset: Preset, kind: Kind, *, force: bool, fresh: bool = False) -> bool:
+    """Training, or the inference test where the model is already there. Whether it was trained."""
     if preset.threads:
         torch.set_num_threads(preset.threads)
     place = bases.place(preset, f"{kind}_sbert")
     run = Run(preset, f"sbert-{kind}", part=preset.sbert[kind], fresh=fresh)
-    if (place / "modules.json").exists() and not force:
-        run.note(f"{place} is there: inference test (train again with --force)")
-    else:
+    wanted = force or not (place / "modules.json").exists()
+    if wanted:
         with run.timed():
             train(preset, kind, run, place)
         run.plot_losses()
         run.finish()
+    else:
+        run.note(f"{place} is there: inference test (train again with --force)")
     inference_test(kind, place, run)
+    return wanted
 
 
 if __name__ == "__main__":

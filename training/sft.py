@@ -42,8 +42,9 @@ def examples(preset: SftPreset, task: Task, seed: int) -> tuple[list[Example], l
 def corpus_of(preset: SftPreset) -> Corpus:
     """The rows that the preset names. Raises ConfigError where there are none."""
     folder = data_files.DATA / preset.data
-    if not (folder / "train.jsonl").exists():
-        raise ConfigError(f"data: there is no {folder}/train.jsonl; name a folder of {data_files.DATA} that has one")
+    for name in ("train.jsonl", "valid.jsonl"):
+        if not (folder / name).exists():
+            raise ConfigError(f"data: there is no {folder / name}; name a folder of {data_files.DATA} that has one")
     return Corpus(folder)
 
 
@@ -110,15 +111,16 @@ def train(preset: Preset, task: Task, run: Run, place: Path, *, resume: bool = T
     """Trains the adapter of ``task`` and puts it at ``place``. Raises ConfigError for a base that does not fit."""
     part = preset.sft[task]
     set_seed(preset.seed)
-    folder = bases.prepared(part, preset)
-    tokenizer = bases.tokenizer(folder)
-    model = bases.load(folder, part, bf16=preset.bf16 and torch.cuda.is_available() and bases.has_bf16())
-    architecture = model.config.model_type
+    # What can be refused is refused before gigabytes of weights are fetched.
+    training, validation = examples(part, task, preset.seed)
+    architecture = bases.architecture(bases.locate(part.base, preset))
     if architecture not in TARGETS:
         raise ConfigError(f"base {part.base} is a {architecture}; known architectures: {', '.join(TARGETS)}")
-    bases.check_vocabulary(model, tokenizer, part.base)
-    training, validation = examples(part, task, preset.seed)
+    folder = bases.prepared(part, preset)
+    tokenizer = bases.tokenizer(folder)
     bases.check_lengths(training + validation, tokenizer, part.max_length)
+    model = bases.load(folder, part, bf16=preset.bf16 and torch.cuda.is_available() and bases.has_bf16())
+    bases.check_vocabulary(model, tokenizer, part.base)
     steps = max(1, len(training) // (part.batch * part.accumulation * part.epochs))
     settings = arguments(preset, part, run.folder, steps)
     if max_steps > 0:  # a trial: every step is logged, nothing is evaluated or kept on the way
@@ -145,6 +147,7 @@ def _publish(made: Path, place: Path, base: str) -> None:
     weights = load_file(made / "adapter_model.safetensors")
     settings = bases.read_json(made / "adapter_config.json")
     settings["base_model_name_or_path"] = base
+    settings["target_modules"] = sorted(settings["target_modules"])  # a set, in another order each time
     with commands.whole(place) as unfinished:
         save_file(
             {name: tensor.to(torch.bfloat16).contiguous() for name, tensor in weights.items()},
@@ -160,7 +163,7 @@ def inference_test(preset: Preset, task: Task, place: Path, run: Run) -> None:
     part = preset.sft[task]
     folder = bases.prepared(part, preset)
     tokenizer = bases.tokenizer(folder)
-    model = PeftModel.from_pretrained(bases.for_inference(folder), str(place)).eval()
+    model = PeftModel.from_pretrained(bases.for_inference(folder, part), str(place)).eval()
     _, validation = examples(part.model_copy(update={"epochs": 1}), task, preset.seed)
     shown = random.Random(preset.seed).sample(validation, min(8, len(validation)))
     for example, output in zip(shown, generate.outputs(model, tokenizer, [e.prompt for e in shown], task), strict=True):
@@ -182,12 +185,12 @@ def main(
     """
     with commands.errors_told():
         chosen = config.load_part("sft", task.value, preset, set_)
-        run_task(chosen, task, force=force, fresh=fresh)
-        card.renew(chosen)
+        if run_task(chosen, task, force=force, fresh=fresh):
+            card.renew(chosen)
 
 
-def run_task(preset: Preset, task: Task, *, force: bool, fresh: bool = False) -> None:
-    """Training, or the inference test where the adapter is already there."""
+def run_task(preset: Preset, task: Task, *, force: bool, fresh: bool = False) -> bool:
+    """Training, or the inference test where the adapter is already there. Whether it was trained."""
     if preset.threads:
         torch.set_num_threads(preset.threads)
     place = bases.place(preset, "adapters", task.value)
@@ -195,11 +198,12 @@ def run_task(preset: Preset, task: Task, *, force: bool, fresh: bool = False) ->
     if (place / "adapter_config.json").exists() and not force:
         run.note(f"{place} is there: inference test (train again with --force)")
         inference_test(preset, task, place, run)
-        return
+        return False
     with run.timed():
         train(preset, task, run, place)
     run.plot_losses()
     run.finish()
+    return True
 
 
 if __name__ == "__main__":

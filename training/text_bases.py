@@ -213,8 +213,8 @@ def save(model: torch.nn.Module, tokenizer: PreTrainedTokenizerFast, folder: Pat
             bases.write_json(generation, settings)
 
 
-def run_base(preset: Preset, name: str, *, force: bool, fresh: bool = False) -> None:
-    """Makes base ``name`` of the preset, or shows what it writes where it is already there."""
+def run_base(preset: Preset, name: str, *, force: bool, fresh: bool = False) -> bool:
+    """Makes base ``name`` of the preset, or shows what it writes where it is already there. Whether it was made."""
     if preset.threads:
         torch.set_num_threads(preset.threads)
     part = preset.bases[name]
@@ -223,7 +223,7 @@ def run_base(preset: Preset, name: str, *, force: bool, fresh: bool = False) -> 
     if (place / "config.json").exists() and not force:
         run.note(f"{place} is there: inference test (make it again with --force)")
         inference_test(preset, name, run)
-        return
+        return False
     checkpoint = run.folder / "checkpoints" / "base.pt"
     with run.timed():
         corpus = Corpus()
@@ -235,6 +235,7 @@ def run_base(preset: Preset, name: str, *, force: bool, fresh: bool = False) -> 
     inference_test(preset, name, run)
     run.plot_losses()
     run.finish()
+    return True
 
 
 def inference_test(preset: Preset, name: str, run: Run) -> None:
@@ -262,8 +263,8 @@ def main(
     """
     with commands.errors_told():
         chosen = config.load_part("bases", base, preset, set_)
-        run_base(chosen, base, force=force, fresh=fresh)
-        card.renew(chosen)
+        if run_base(chosen, base, force=force, fresh=fresh):
+            card.renew(chosen)
 
 
 if __name__ == "__main__":

@@ -53,6 +53,29 @@ def test_losses_are_compared_in_a_report(tmp_path: Path, kind: sbert.Kind, monke
     assert all(0 <= figures[first] <= 1 for figures in found.values())
 
 
+def test_an_interrupted_comparison_goes_on_behind_what_was_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(config, "root", lambda: tmp_path)
+    train, tried = sbert.train, 0
+
+    def interrupted_once(*given: Any, **options: Any) -> None:
+        nonlocal tried
+        tried += 1
+        if tried == 2:
+            raise KeyboardInterrupt
+        train(*given, **options)
+
+    monkeypatch.setattr(sbert, "train", interrupted_once)
+    with pytest.raises(KeyboardInterrupt):
+        compare.compare(preset_with("memory"), "memory", ["cosent", "contrastive"], max_steps=4)
+    found = compare.compare(preset_with("memory"), "memory", ["cosent", "contrastive"], max_steps=4)
+    assert list(found) == ["cosent", "contrastive"]
+    assert tried == 3
+    compare.compare(preset_with("memory"), "memory", ["contrastive"], max_steps=4)  # a finished one begins anew
+    assert tried == 4
+
+
 class Interrupted(Run):
     """A run that is stopped, as by Ctrl-C, at its second evaluation."""
 

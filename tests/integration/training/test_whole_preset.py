@@ -76,7 +76,11 @@ def test_an_interrupted_run_goes_on_and_a_changed_preset_begins_anew(project: Pa
     assert "The whole preset took" in told
     assert not trained.exists()
 
+    card = (output / "checksums.sha256").stat().st_mtime_ns
     tested = start(project, preset).communicate(timeout=600)[0]  # everything is at its place
+    assert (output / "checksums.sha256").stat().st_mtime_ns == card, (
+        tested
+    )  # of what was there nothing is written again
     assert (runs / done[0] / "seconds.json").stat().st_mtime_ns == made, tested
     assert "inference test" in (runs / "sft-summary/log.txt").read_text()
 

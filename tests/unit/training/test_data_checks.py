@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from training import check_data, data_files
 
@@ -87,9 +88,25 @@ def _real_person(folder: Path) -> None:
     )
 
 
+def _copied_tutor_question(folder: Path) -> None:
+    """The tutor's adapter reads the questions of the documents too."""
+    row = data_files.tutor_rows("valid", folder)[3]
+    asked = {"document": row.document, "question": row.question + "??", "grades": {}}
+    _append(folder / "tutor/questions_train.jsonl", json.dumps(asked, ensure_ascii=False))
+
+
+def _half_a_pattern(folder: Path) -> None:
+    path = folder / "augment/patterns.yaml"
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content["ask"]["이름"].append("내 이름이 뭐야?")
+    path.write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     ("spoil", "expected"),
     [
+        (_copied_tutor_question, "tutor/valid row 4"),
+        (_half_a_pattern, "expected 'question => answer'"),
         (_real_person, "names a real person, 트럼프"),
         (_copied_test_row, "like training row"),
         (_copied_dialogue, "like training row"),
@@ -102,6 +119,23 @@ def test_spoilt_data_is_found(copied: Path, spoil: Callable[[Path], None], expec
     found = check_data.check(copied)
     assert found
     assert all(expected in error for error in found)
+
+
+def test_a_copy_is_found_behind_longer_texts_that_hold_it() -> None:
+    longer = [f"바나나 {word} 먹고 싶다" for word in ("하나", "둘", "셋", "넷", "다섯", "여섯")]
+    assert list(check_data.near([*longer, "바/나/나"], ["바^나^나"])) == [(0, 6, 1.0)]
+
+
+def test_a_key_without_a_value_is_named(copied: Path) -> None:
+    _append(copied / "memory/key_prompts.txt", "새 열쇠: 그거 기억해? | 그게 뭐였지")
+    with pytest.raises(ValueError, match=r"no value is known for 새 열쇠; add one to augment/values\.yaml"):
+        check_data.check(copied)
+
+
+def test_two_lines_of_one_key_are_added_up(copied: Path) -> None:
+    before = data_files.key_prompts(folder=copied)["이름"]
+    _append(copied / "memory/key_prompts.txt", "이름: 나를 뭐라고 불러야 하게")
+    assert data_files.key_prompts(folder=copied)["이름"] == [*before, "나를 뭐라고 불러야 하게"]
 
 
 def test_a_broken_line_is_named(copied: Path) -> None:

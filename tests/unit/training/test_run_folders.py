@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from ohlora.prompts import Task
 from training import commands, config, runs
 from training.runs import Run
 
@@ -49,11 +50,39 @@ def test_the_same_run_goes_on(tmp_path: Path, data: Path) -> None:
     assert seen(tmp_path / "run")
 
 
-@pytest.mark.parametrize("changed", ["seed=8", "sbert.rag.epochs=3", "bf16=false"])
+@pytest.mark.parametrize(
+    "changed", ["seed=8", "sbert.rag.epochs=3", "bf16=false", "bases.llama.layers=2", "output=runs/elsewhere"]
+)
 def test_changed_settings_begin_anew(tmp_path: Path, data: Path, changed: str) -> None:
     seen(tmp_path / "run")
     assert not seen(tmp_path / "run", changed)
     assert "is forgotten" in (tmp_path / "run/log.txt").read_text()
+
+
+def test_rows_that_lie_elsewhere_count_too(tmp_path: Path, data: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/train.jsonl").write_text("{}\n")
+    preset = config.load("tiny", [f"sft.summary.data={tmp_path / 'mine'}"])
+    run = Run(preset, "sft-summary", part=preset.sft[Task.SUMMARY], folder=tmp_path / "run")
+    found: list[bool] = []
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            interrupted(run, found)
+    (tmp_path / "mine/train.jsonl").write_text('{"more": 1}\n')
+    run.records = []
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(run, found)
+    assert found == [False, True, False]
+
+
+def test_seconds_of_an_interrupted_run_count(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter((0, 30, 100, 112))
+    monkeypatch.setattr(runs.time, "monotonic", lambda: next(clock))
+    seen(tmp_path / "run")
+    preset = config.load("tiny")
+    with Run(preset, "sbert-rag", part=preset.sbert["rag"], folder=tmp_path / "run").timed():
+        pass
+    assert json.loads((tmp_path / "run/seconds.json").read_text()) == {"seconds": 42}
 
 
 def test_changed_data_begin_anew(tmp_path: Path, data: Path) -> None:
