@@ -195,12 +195,12 @@ def test_the_nearest_come_first_and_never_more_than_there_are() -> None:
 
 
 def test_a_store_is_built_by_the_encoder_that_serves(tmp_path: Path, project: Path) -> None:
-    from sentence_transformers import SentenceTransformer
+    from ohlora import encoders
 
     folder = project / "models/tiny/rag_sbert"
     identity = checkpoints.identity(ModelRef(path=str(folder)))
     made(tmp_path, "facts.csv", f"id,text\nfit,{FITTING.text}\nother,{OTHER.text}\n")
-    model = SentenceTransformer(str(folder), device="cpu")
+    model = encoders.load(folder, "cpu")
     documents.build(tmp_path / "facts.csv", tmp_path / "docs", model, identity)
     held = documents.load(tmp_path / "docs", identity, "s")
     np.testing.assert_allclose(np.linalg.norm(held.vectors, axis=1), 1, atol=0.01)
