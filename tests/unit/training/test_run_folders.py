@@ -60,19 +60,21 @@ def test_changed_settings_begin_anew(tmp_path: Path, data: Path, changed: str) -
 
 
 def test_rows_that_lie_elsewhere_count_too(tmp_path: Path, data: Path) -> None:
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine/train.jsonl").write_text("{}\n")
-    preset = config.load("tiny", [f"sft.summary.data={tmp_path / 'mine'}"])
-    run = Run(preset, "sft-summary", part=preset.sft[Task.SUMMARY], folder=tmp_path / "run")
-    found: list[bool] = []
-    for _ in range(2):
+    rows = tmp_path / "mine/train.jsonl"
+    rows.parent.mkdir()
+    rows.write_text("{}\n")
+    preset = config.load("tiny", [f"sft.summary.data={rows.parent}"])
+
+    def goes_on() -> bool:
+        found: list[bool] = []
+        run = Run(preset, "sft-summary", part=preset.sft[Task.SUMMARY], folder=tmp_path / "run")
         with pytest.raises(KeyboardInterrupt):
             interrupted(run, found)
-    (tmp_path / "mine/train.jsonl").write_text('{"more": 1}\n')
-    run.records = []
-    with pytest.raises(KeyboardInterrupt):
-        interrupted(run, found)
-    assert found == [False, True, False]
+        return found[0]
+
+    assert [goes_on(), goes_on()] == [False, True]
+    rows.write_text('{"more": 1}\n')
+    assert not goes_on()
 
 
 def test_seconds_of_an_interrupted_run_count(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
