@@ -48,7 +48,7 @@ bench: $(VENV)/.installed-dev ## the figures of benchmarks/README.md
 check: $(VENV)/.installed-$(EXTRA) ## check serve_config.yaml without starting anything
 	@$(BIN)/python -m deployments.launch $(CONFIG) --check
 
-models: $(VENV)/.installed-dev ## train the small models of models/tiny again (about an hour on two cores)
+models: $(VENV)/.installed-dev ## train the small models of models/tiny again (50 minutes on two cores)
 	$(BIN)/python -m training.run --preset tiny --force
 	$(BIN)/python -m deployments.documents training/data/tutor/documents.jsonl --to models/tiny/documents
 	$(BIN)/python -m training.card models/tiny

@@ -12,7 +12,6 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from ohlora import head_dim
-from ohlora.prompts import Example
 from training import commands, config
 from training.config import ConfigError, Preset, SftPreset
 
@@ -152,16 +151,6 @@ def check_vocabulary(model: Any, found: Any, name: str) -> None:
             f"{model.get_input_embeddings().num_embeddings} rows. Training would fail at the first such id. Use the tokenizer that "
             f"belongs to the model, or train on a copy with a grown embedding: --set resize_embeddings=true"
         )
-
-
-def check_lengths(examples: list[Example], found: Any, longest: int) -> None:
-    """Raises ConfigError for an example that is longer than ``longest`` ids: cutting would cut its completion."""
-    for example in examples:
-        length = len(found.encode(example.prompt + example.completion)) + 1
-        if length > longest:
-            raise ConfigError(
-                f"max_length {longest} is less than the {length} ids of {example.prompt + example.completion!r}"
-            )
 
 
 def read_json(path: Path) -> dict[str, Any]:

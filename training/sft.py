@@ -18,7 +18,7 @@ from transformers import TrainerCallback, set_seed
 from trl import SFTConfig, SFTTrainer
 
 from ohlora.prompts import Example, Task
-from training import bases, card, commands, config, data_files, generate
+from training import bases, card, commands, config, data_files, generate, text_bases
 from training.config import ConfigError, Preset, SftPreset
 from training.corpus import Corpus
 from training.runs import Run
@@ -50,6 +50,19 @@ def corpus_of(preset: SftPreset) -> Corpus:
 
 def as_dataset(found: list[Example]) -> Dataset:
     return Dataset.from_list([{"prompt": e.prompt, "completion": e.completion} for e in found])
+
+
+def check_ids(found: list[Example], tokenizer: Any, part: SftPreset) -> None:
+    """Raises ConfigError for an example that is longer than ``max_length`` ids, because cutting would cut its completion, or whose
+    prompt has other ids alone than in front of its completion: serving would not see what was trained."""
+    for example in found:
+        try:
+            ids, _ = text_bases.encode(tokenizer, example)
+        except ValueError as error:
+            raise ConfigError(f"base {part.base} can't be trained on these rows: {error}") from error
+        if len(ids) > part.max_length:
+            whole = example.prompt + example.completion
+            raise ConfigError(f"max_length {part.max_length} is less than the {len(ids)} ids of {whole!r}")
 
 
 def lora_config(preset: SftPreset, architecture: str) -> LoraConfig:
@@ -118,7 +131,7 @@ def train(preset: Preset, task: Task, run: Run, place: Path, *, resume: bool = T
         raise ConfigError(f"base {part.base} is a {architecture}; known architectures: {', '.join(TARGETS)}")
     folder = bases.prepared(part, preset)
     tokenizer = bases.tokenizer(folder)
-    bases.check_lengths(training + validation, tokenizer, part.max_length)
+    check_ids(training + validation, tokenizer, part)
     model = bases.load(folder, part, bf16=preset.bf16 and torch.cuda.is_available() and bases.has_bf16())
     bases.check_vocabulary(model, tokenizer, part.base)
     steps = max(1, len(training) // (part.batch * part.accumulation * part.epochs))

@@ -65,6 +65,19 @@ def test_data_that_are_not_there_are_named(tmp_path: Path, monkeypatch: pytest.M
     assert "nope/train.jsonl" in said
 
 
+def test_a_base_that_cannot_be_trained_is_refused_before_its_weights_are_read(
+    tmp_path: Path, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(config, "root", lambda: tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
+    other = told(sft.main, "--preset", "tiny", "--task", "summary", "--set", f"base={tmp_path}")
+    assert "is a gpt2; known architectures: llama, gpt_neox" in other
+    base = project / "models/tiny/llama"
+    short = told(sft.main, "--preset", "tiny", "--task", "summary", "--set", f"base={base}", "--set", "max_length=12")
+    assert "max_length 12 is less than the" in short
+    assert not (tmp_path / "models").exists()
+
+
 def tiny(folder: Path) -> Path:
     """A Llama without a padding id, as small as it gets."""
     made = folder / "bare-llama"
