@@ -154,9 +154,8 @@ def _checked(path: Path, number: int, model: type[Row], line: str) -> Row:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    for number, line in enumerate(
-        path.read_text(encoding="utf-8").split("\n"), start=1
-    ):  # splitlines would cut at U+2028
+    lines = path.read_text(encoding="utf-8").split("\n")  # splitlines would cut at U+2028 too
+    for number, line in enumerate(lines, start=1):
         if line.strip():
             yield number, line.strip()
 

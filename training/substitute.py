@@ -1,8 +1,8 @@
 """Training rows with other values: what teaches a small model to copy instead of recalling.
 
 For training only: patterns with a slot (``data/augment/patterns.yaml``), our own rows in which the value of the memory item is
-exchanged for another value of the same key, and documents on made-up subjects. An exchanged value ends as the old one does (final consonant,
-vowel or ㄹ), so that the particle after it stays right. Knows nothing about models.
+exchanged for another value of the same key, and documents on made-up subjects. An exchanged value ends as the old one does (final
+consonant, vowel or ㄹ), so that the particle after it stays right. Knows nothing about models.
 """
 
 import random

@@ -10,6 +10,7 @@ from deployments import checkpoints, documents
 from deployments.config import ModelRef, RagConfig
 from deployments.documents import Document, DocumentError, DocumentStore
 from deployments.rag_sbert import RagSBERT
+from ohlora import encoders
 
 FITTING = Document(id="fit", title="과적합", text="훈련 데이터만 외운 상태")
 OTHER = Document(id="other", title="정규화", text="가중치를 작게 하는 일")
@@ -195,8 +196,6 @@ def test_the_nearest_come_first_and_never_more_than_there_are() -> None:
 
 
 def test_a_store_is_built_by_the_encoder_that_serves(tmp_path: Path, project: Path) -> None:
-    from ohlora import encoders
-
     folder = project / "models/tiny/rag_sbert"
     identity = checkpoints.identity(ModelRef(path=str(folder)))
     made(tmp_path, "facts.csv", f"id,text\nfit,{FITTING.text}\nother,{OTHER.text}\n")
