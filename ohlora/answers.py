@@ -13,7 +13,9 @@ from ohlora.prompts import ANSWER_STOP, CONTROL_MARKS
 LEFT_ON_READ = "(읽씹)"
 
 # Without spaces, as they are looked for in an answer without spaces.
-_LEFTOVERS = tuple(mark.replace(" ", "") for mark in ("답변 종료", "(사용자", "요약)", *CONTROL_MARKS))
+_LEFTOVERS = tuple(
+    mark.replace(" ", "") for mark in ("답변 종료", "(사용자", "요약)", "답변)", "질문)", *CONTROL_MARKS)
+)
 _INVISIBLE = re.compile(r"[\u200b-\u200f\u2060\ufeff]")
 _SPACES = re.compile(r"[\u00a0\u202f\u3000\s]+")
 _PARTICLES = (("오늘는", "오늘은"), ("내일는", "내일은"))

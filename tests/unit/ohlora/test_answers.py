@@ -60,6 +60,8 @@ def test_cleaning_twice_changes_nothing(text: str) -> None:
         ("그래 (사용자", Refusal.LEFTOVER_MARK),
         ("(오로라 답변 요약) 그래", Refusal.LEFTOVER_MARK),
         ("요약) 그래", Refusal.LEFTOVER_MARK),
+        ("답변) 그래", Refusal.LEFTOVER_MARK),
+        ("그래 질문 ) 뭐해", Refusal.LEFTOVER_MARK),
         ("여기 봐 http://a.kr", Refusal.LINK),
         ("여기 봐 HTTPS://a.kr", Refusal.LINK),
         ("오늘은 월요일이야", Refusal.CALENDAR),
@@ -85,6 +87,7 @@ def test_no_control_mark_reaches_a_person(mark: str) -> None:
         "오늘은 토요일이니까 놀자",
         "오늘 주말이라 좋다",
         "(웃음) 답변은 내일 해 줄게",
+        "좋은 질문이야 :) 답변해 줄게",
         "사용자 설명서를 읽어 봐",
     ],
 )
@@ -121,6 +124,7 @@ def test_what_may_be_sent_only_grows_and_starts_the_finished_answer(text):
         ("좋아 여기 봐 http://x 어때", "http"),
         ("그래 오늘은 월요일이지! 힘내자 우리", "월요일"),
         ("좋아 (요약 시작) 하자", "요약"),
+        ("좋아 오로라 답변) 하자", "답변"),
     ],
 )
 def test_nothing_that_a_rule_refuses_is_ever_sent(text, held):
@@ -128,7 +132,7 @@ def test_nothing_that_a_rule_refuses_is_ever_sent(text, held):
     assert any(grown(text, SATURDAY)), "what stands before it is sent"
 
 
-@given(st.text(alphabet="오늘내일은월토요이지불금 .!?()[]답변종료요약http가나", max_size=40))
+@given(st.text(alphabet="오늘내일은월토요이지불금 .!?()[]답변종료요약질문http가나", max_size=40))
 def test_whatever_is_sent_is_the_start_of_the_answer_or_the_answer_is_refused(text):
     full = clean(text)
     for step in grown(text, SATURDAY):
