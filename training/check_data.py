@@ -52,17 +52,21 @@ def row_errors(row: DialogueRow) -> Iterator[str]:
         yield "answer or summary holds control text"
 
 
-def dialogue_errors(name: str, rows: list[DialogueRow]) -> Iterator[str]:
-    seen: dict[str, int] = {}
-    for number, row in enumerate(rows, start=1):
-        for error in row_errors(row):
-            yield f"dialogue/{name} row {number}: {error}"
-        if row.input in seen:
-            yield f"dialogue/{name} row {number}: same input as row {seen[row.input]}"
-        seen[row.input] = number
-    for answer, count in Counter(row.answer for row in rows).items():
+def dialogue_errors(folder: Path, split: str) -> Iterator[str]:
+    seen: dict[str, str] = {}
+    repeated: Counter[str] = Counter()
+    for path in data_files.dialogue_files(folder / "dialogue", split):
+        for number, row in enumerate(data_files.read_jsonl(path, DialogueRow), start=1):
+            place = f"dialogue/{path.stem} row {number}"
+            for error in row_errors(row):
+                yield f"{place}: {error}"
+            if row.input in seen:
+                yield f"{place}: same input as {seen[row.input]}"
+            seen[row.input] = place
+            repeated[row.answer] += 1
+    for answer, count in repeated.items():
         if count > _REPEATED:
-            yield f"dialogue/{name}: {count} rows have the answer {answer!r}"
+            yield f"dialogue/{split}: {count} rows have the answer {answer!r}"
 
 
 def trigrams(text: str) -> frozenset[str]:
@@ -156,7 +160,7 @@ def name_errors(folder: Path) -> Iterator[str]:
 def check(folder: Path = data_files.DATA) -> list[str]:
     """Every finding in ``folder``."""
     rows = {split: data_files.dialogue(split, folder) for split in ("train", "valid")}
-    found = [error for split in rows for error in dialogue_errors(split, rows[split])]
+    found = [error for split in rows for error in dialogue_errors(folder, split)]
     found += split_errors("dialogue/valid", *([row.input for row in rows[split]] for split in ("train", "valid")))
     found += [
         *ethics_errors(folder),

@@ -13,10 +13,10 @@ from training import data_files, substitute
 from training.augment import vary_example
 from training.data_files import DialogueRow
 
-_SHARES: dict[Task, dict[str, float]] = {  # drawn examples per written row
-    Task.ANSWER: {"asked": 0.35, "refused": 0.22, "exchanged": 0.6},
-    Task.MEMORY: {"told": 1.2, "asked": 0.2, "exchanged": 0.6, "smalltalk": 0.1, "abusive": 0.1},
-    Task.SUMMARY: {"exchanged": 0.3},
+_SHARES: dict[Task, dict[str, float]] = {  # examples per written row; of the rows as written all, where nothing is said
+    Task.ANSWER: {"asked": 0.2, "refused": 0.12, "exchanged": 0.3},
+    Task.MEMORY: {"told": 0.85, "asked": 0.14, "exchanged": 0.4, "smalltalk": 0.07, "abusive": 0.07},
+    Task.SUMMARY: {"written": 0.4, "exchanged": 0.1},  # the answer task reads the same prompts and answers
     Task.POSE: {},
     Task.TUTOR: {},
 }
@@ -27,11 +27,11 @@ _SELF_CONTAINED = 6  # letters from which a prompt is understood by itself: 왜?
 
 
 class Corpus:
-    """Training examples by task. ``draw`` gives one epoch of a task: every written row once, and drawn ones beside them."""
+    """Training examples by task. ``draw`` gives one epoch of a task: the written rows, and drawn ones beside them."""
 
     def __init__(self, folder: Path = data_files.DATA / "dialogue", *, varied: float = 0.5) -> None:
         self.folder, self.data = folder, folder.parent
-        self.rows = data_files.read_jsonl(folder / "train.jsonl", DialogueRow)
+        self.rows = data_files.dialogue_rows(folder, "train")
         self.smalltalk = data_files.smalltalk()
         self.combinations = data_files.combinations("train")
         self.ethics = data_files.ethics("train")
@@ -44,7 +44,9 @@ class Corpus:
             rng.shuffle(found)
             return [vary_example(example, rng, self.varied) for example in found]
         shares = _SHARES[task]
-        rows = self.rows if task is Task.POSE else [self._continued(row, rng) for row in self.rows]
+        rows = rng.sample(self.rows, self._count(shares.get("written", 1)))
+        if task is not Task.POSE:
+            rows = [self._continued(row, rng) for row in rows]
         found = [row.example(task) for row in rows]
         exchangeable = [row for row in self.rows if "[" in row.input or row.memory]
         for row in rng.choices(exchangeable, k=self._count(shares.get("exchanged", 0))):
@@ -86,7 +88,7 @@ class Corpus:
     def validation(self, task: Task) -> list[Example]:
         if task is Task.TUTOR:
             return data_files.tutor_examples("valid", self.data)
-        return [row.example(task) for row in data_files.read_jsonl(self.folder / "valid.jsonl", DialogueRow)]
+        return [row.example(task) for row in data_files.dialogue_rows(self.folder, "valid")]
 
     def _count(self, share: float) -> int:
         return round(share * len(self.rows))

@@ -161,7 +161,17 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def dialogue(split: str, folder: Path = DATA) -> list[DialogueRow]:
-    return read_jsonl(folder / "dialogue" / f"{split}.jsonl", DialogueRow)
+    return dialogue_rows(folder / "dialogue", split)
+
+
+def dialogue_rows(folder: Path, split: str) -> list[DialogueRow]:
+    """Rows of ``split``.jsonl in ``folder`` and, behind them, of the files beside it whose names begin with ``split``_."""
+    return [row for path in dialogue_files(folder, split) for row in read_jsonl(path, DialogueRow)]
+
+
+def dialogue_files(folder: Path, split: str) -> list[Path]:
+    """The one that has to be there, then the others by name."""
+    return [folder / f"{split}.jsonl", *sorted(folder.glob(f"{split}_*.jsonl"))]
 
 
 def ethics(split: str, folder: Path = DATA) -> list[EthicsRow]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ohlora import ethics, memories
 from training import data_files, substitute
-from training.data_files import Combination, KeyGroup
+from training.data_files import Combination, DialogueRow, KeyGroup
 
 SAME_TOPIC = 0.7  # similarity x of two keys of one topic: a score of 0.22
 STATE = "상태"  # for this key the value is compared instead
@@ -79,9 +79,11 @@ def told_combinations(folder: Path = data_files.DATA) -> list[Combination]:
 
 
 def unrefused_prompts(folder: Path = data_files.DATA) -> list[str]:
-    """What users say in dialogue rows that she does not refuse."""
+    """What users say in dialogue rows that she does not refuse. Those of train_everyday are left out: beside 35,000 normal prompts
+    they made no category surer (right of the kept ethics rows: 0.907 without them, 0.904 with them)."""
     words = ethics.EthicsPolicy().refusal_words
-    return [row.prompt for row in data_files.dialogue("train", folder) if not any(word in row.answer for word in words)]
+    rows = data_files.read_jsonl(folder / "dialogue" / "train.jsonl", DialogueRow)
+    return [row.prompt for row in rows if not any(word in row.answer for word in words)]
 
 
 def written_prompts(folder: Path = data_files.DATA) -> list[Combination]:

@@ -69,8 +69,9 @@ def _unknown_key(folder: Path) -> None:
 
 
 def _repeated_input(folder: Path) -> None:
-    path = folder / "dialogue/train.jsonl"
-    _append(path, path.read_text(encoding="utf-8").splitlines()[0])
+    """In another file of the same split."""
+    first = (folder / "dialogue/train.jsonl").read_text(encoding="utf-8").splitlines()[0]
+    _append(folder / "dialogue/train_everyday.jsonl", first)
 
 
 def _copied_dialogue(folder: Path) -> None:
@@ -111,7 +112,7 @@ def _half_a_pattern(folder: Path) -> None:
         (_copied_test_row, "like training row"),
         (_copied_dialogue, "like training row"),
         (_unknown_key, "not in keys.csv"),
-        (_repeated_input, "same input as row 1"),
+        (_repeated_input, "same input as dialogue/train row 1"),
     ],
 )
 def test_spoilt_data_is_found(copied: Path, spoil: Callable[[Path], None], expected: str) -> None:
