@@ -58,7 +58,10 @@ class SftPreset(BaseModel):
     accumulation: int = Field(
         1, ge=1, description="Batches per step; raise it to fit a smaller GPU with a smaller batch"
     )
-    augment: bool = Field(False, description="Draw the inputs anew every epoch: synonyms, exchanged values")
+    augment: bool = Field(
+        False,
+        description="Draw the inputs anew every epoch: synonyms, exchanged values; of the summary rows two in five, others each time",
+    )
     load_in_4bit: bool = Field(False, description="Quantise the frozen base to 4 bits (needs bitsandbytes and a GPU)")
     resize_embeddings: bool = Field(False, description="Grow an embedding that the tokenizer's ids reach past")
     max_length: int = Field(512, gt=0, description="Longest example in ids; a longer one is an error, not cut")
